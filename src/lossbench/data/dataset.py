@@ -1,0 +1,101 @@
+"""The three splits of one draw, scaled, with all that later steps ask about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from lossbench.data.scaling import Scaler
+from lossbench.task import Task
+
+# "draws": each source seed is an independent draw; "splits": each split seed cuts the same table once more.
+# The statistical test of a comparison depends on it.
+Seeds = Literal["draws", "splits"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of one split.
+
+    Parameters
+    ----------
+    x
+        (N, F) float64, scaled.
+    y
+        (N,) int64 class indices.
+    index
+        (N,) int64 row numbers, counted from 0 in the draw that the split was cut from (for an independent
+        test draw: in that test draw).
+
+    Examples
+    --------
+    >>> rows = Rows(x=np.zeros((2, 3)), y=np.array([0, 1]), index=np.array([7, 4]))
+    >>> len(rows)
+    2
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    index: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """One draw of a source, split and scaled: what one run is trained and judged on.
+
+    Parameters
+    ----------
+    name
+        What tables and the record call it.
+    train, val, test
+        The splits; ``test`` is None where there is none.
+    task
+        What the training split says about the problem.
+    feature_names
+        One name per column.
+    scaler
+        Fitted on train; None where nothing is scaled.
+    seeds
+        Whether seeds are independent ``"draws"`` or ``"splits"`` of one table.
+    digest
+        SHA-256 (hex) of the raw draw, test draw included; equal digests mean equal data, whatever the split.
+    batch_size
+        Rows of a training batch; None is the full batch.
+    bayes
+        The true class posterior as a function of x in original units, (N, F) -> (N, K); None where unknown.
+    """
+
+    name: str
+    train: Rows
+    val: Rows
+    test: Rows | None
+    task: Task
+    feature_names: tuple[str, ...]
+    scaler: Scaler | None
+    seeds: Seeds
+    digest: str
+    batch_size: int | None
+    bayes: Callable[[np.ndarray], np.ndarray] | None
+
+    def raw(self, rows: Rows) -> np.ndarray:
+        """Return the inputs of a split in original units, (N, F) (equal to the draw up to rounding)."""
+        return rows.x if self.scaler is None else self.scaler.undo(rows.x)
+
+    def frame(self, rows: Rows) -> pd.DataFrame:
+        """Return a split as a person's table: named columns in original units, and the names of the classes.
+
+        The classes stand in the column ``target``, or ``target_`` where a feature has that name.
+        """
+        column = "target"
+        while column in self.feature_names:
+            column += "_"
+        frame = pd.DataFrame(self.raw(rows), columns=list(self.feature_names))
+        frame[column] = np.array(self.task.class_names, dtype=object)[rows.y]
+        return frame

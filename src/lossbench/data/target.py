@@ -1,0 +1,82 @@
+"""From a column of labels to class indices and class names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lossbench.errors import DataError
+
+# A float column with more distinct values than this is a quantity, not a set of classes.
+FLOAT_CLASSES = 20
+
+
+def encode(
+    column: pd.Series, name: str, positive: str | int | bool | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return class indices (N,) int64 and the names of the classes.
+
+    Classes are sorted: numbers by value, text by code point. With two classes the larger one in this order is
+    the positive class, index 1, unless ``positive`` names the other. Floats that are all integers count as
+    integers (readers make floats of integers for their own reasons).
+
+    Raises
+    ------
+    DataError
+        For a missing label, fewer than two classes, a float column with more than 20 distinct values (a
+        regression target), a type that is neither integer, bool nor text, or a ``positive`` that is no class
+        of two.
+
+    Examples
+    --------
+    >>> y, names = encode(pd.Series(["b", "a", "b"]), "label")
+    >>> y.tolist(), names
+    ([1, 0, 1], ('a', 'b'))
+    >>> y, names = encode(pd.Series([0, 1, 1]), "label", positive=0)
+    >>> y.tolist(), names
+    ([1, 0, 0], ('1', '0'))
+    """
+    missing = column.isna().to_numpy()
+    if missing.any():
+        raise DataError(f"target {name!r} has a missing value in row {int(np.argmax(missing)) + 1}")
+    values, y = np.unique(_labels(column, name), return_inverse=True)
+    class_names = tuple(str(value) for value in values.tolist())
+    if len(class_names) < 2:
+        raise DataError(f"target {name!r} needs two classes or more, every row has {class_names[0]!r}")
+    y = y.astype(np.int64)
+    if positive is None:
+        return y, class_names
+    if len(class_names) > 2:
+        raise DataError(f"positive={positive!r} needs a target of two classes, {name!r} has {len(class_names)}")
+    if str(positive) not in class_names:
+        raise DataError(f"positive={positive!r} is no class of {name!r}, it has {' and '.join(map(repr, class_names))}")
+    if str(positive) == class_names[0]:
+        return 1 - y, class_names[::-1]
+    return y, class_names
+
+
+def _labels(column: pd.Series, name: str) -> np.ndarray:
+    """Return labels that sort: bools, integers, floats, or text as objects."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    kind = column.dtype
+    if pd.api.types.is_bool_dtype(kind):
+        return column.to_numpy(dtype=bool)
+    if pd.api.types.is_integer_dtype(kind):
+        return column.to_numpy()
+    if pd.api.types.is_float_dtype(kind):
+        values = column.to_numpy(dtype=np.float64)
+        distinct = len(np.unique(values))
+        if distinct > FLOAT_CLASSES:
+            raise DataError(
+                f"target {name!r} looks like a regression target (float, {distinct} distinct values); "
+                f"classes are integers, bools or text"
+            )
+        whole = np.isfinite(values).all() and (values == np.floor(values)).all() and np.abs(values).max() < 2**53
+        return values.astype(np.int64) if whole else values
+    labels = column.to_numpy(dtype=object)
+    for row, label in enumerate(labels):
+        if not isinstance(label, str):
+            shown = f"{type(label).__name__} {str(label)[:40]!r} in row {row + 1}"
+            raise DataError(f"target {name!r} needs integers, bools or text, got {shown}")
+    return labels
