@@ -1,0 +1,179 @@
+"""Losses that exist elsewhere, adapted by stating what they read and what is true of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from lossbench.errors import CannotServe
+from lossbench.objective.hyperparameters import choice, number
+from lossbench.objective.links import Link, Sigmoid, Softmax
+from lossbench.objective.loss import Loss
+from lossbench.objective.prediction import Prediction
+from lossbench.objective.targets import indicator, onehot
+from lossbench.task import Task
+
+Reads = Literal["scores", "positive_prob", "logits", "log_probs", "probs", "features"]
+TargetKind = Literal["index", "indicator", "onehot", "sign"]
+_LINKS: dict[str, Link] = {
+    "scores": Sigmoid(),
+    "positive_prob": Sigmoid(),
+    "logits": Softmax(),
+    "log_probs": Softmax(),
+    "probs": Softmax(),
+}
+_NEEDS = ("priors", "features", "both_classes", "two_rows_of_a_class", "parameters")
+
+
+class External(Loss):
+    """Any function or module of torch's signature, ``function(input, target)``, as a loss of this project.
+
+    Every fact of :class:`lossbench.objective.loss.Loss` is an argument, hence a key of its YAML; what is not
+    stated is not claimed.
+
+    Parameters
+    ----------
+    function
+        Called with a view of the prediction and a target; ``reduction="none"`` for torch's own, so that it
+        returns (N,) or (N, K), or a scalar where ``pointwise`` is false.
+    reads
+        The view: ``scores``, ``positive_prob``, ``logits``, ``log_probs``, ``probs`` or ``features``.
+    target
+        ``index``: int64 (N,); ``indicator``: 0/1 shaped like the scores; ``sign``: -1/+1 shaped like the
+        scores; ``onehot``: (N, K).
+    columns
+        How (N, K) becomes (N,); torch means the mean.
+    similarity
+        Take 1 - value.
+    link
+        Defaults from ``reads``: sigmoid for scores and positive_prob, softmax for logits, log_probs and
+        probs.
+    ignore_index
+        Rows with this target leave the mean and its denominator.
+    classes
+        ``two`` refuses every task with more.
+    proper, pointwise, kinks, finite_scores, symmetric_in_classes, posterior
+        The facts; see :class:`lossbench.objective.loss.Loss`.
+    stackable, needs, has_class_weight
+        More facts. Where ``ignore_index`` is a class of the task, no posterior is claimed.
+
+    Raises
+    ------
+    ValueError
+        For an argument out of its choices, and when the function's result is not shaped as ``pointwise``
+        says.
+
+    Examples
+    --------
+    >>> loss = External(torch.nn.BCELoss(reduction="none"), reads="positive_prob", target="indicator")
+    >>> loss(Prediction(torch.zeros(2, 1), loss.link), torch.tensor([0, 1]))
+    tensor([0.6931, 0.6931])
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Tensor, Tensor], Tensor],
+        reads: Reads,
+        target: TargetKind,
+        columns: Literal["mean", "sum"] = "mean",
+        similarity: bool = False,
+        link: Link | None = None,
+        ignore_index: int | None = None,
+        classes: Literal["two", "any"] = "any",
+        proper: bool = False,
+        pointwise: bool = True,
+        kinks: str = "",
+        finite_scores: float = 1e3,
+        symmetric_in_classes: bool = True,
+        posterior: Literal["gradient", "calibrator"] = "calibrator",
+        stackable: Literal["all", "equal_hyperparameters", "no"] = "equal_hyperparameters",
+        needs: Sequence[str] = (),
+        has_class_weight: bool = False,
+    ) -> None:
+        super().__init__()
+        if not callable(function):
+            raise ValueError(f"External needs a function, got function={function!r}")
+        self.function = function
+        self.reads = choice(self.name, "reads", reads, (*_LINKS, "features"))
+        self.target = choice(self.name, "target", target, ("index", "indicator", "onehot", "sign"))
+        self.columns = choice(self.name, "columns", columns, ("mean", "sum"))
+        self.similarity = _switch(self.name, "similarity", similarity)
+        if link is None and reads == "features":
+            raise ValueError(f"{self.name} reads features and needs a link, got link=None")
+        if link is not None and not isinstance(link, Link):
+            raise ValueError(f"{self.name} needs a lossbench Link, got link={link!r}")
+        self._link = _LINKS[reads] if link is None else link
+        if ignore_index is not None and (isinstance(ignore_index, bool) or not isinstance(ignore_index, int)):
+            raise ValueError(f"{self.name} needs ignore_index to be an integer, got ignore_index={ignore_index!r}")
+        self.ignore_index = ignore_index
+        self.classes = choice(self.name, "classes", classes, ("two", "any"))
+        self.proper = _switch(self.name, "proper", proper)
+        self.pointwise = _switch(self.name, "pointwise", pointwise)
+        if ignore_index is not None and not pointwise:
+            raise ValueError(f"{self.name} judges whole batches and ignores no rows, got ignore_index={ignore_index}")
+        self.kinks = kinks
+        self.finite_scores = number(self.name, "finite_scores", finite_scores, above=0).item()
+        self.symmetric_in_classes = _switch(self.name, "symmetric_in_classes", symmetric_in_classes)
+        self.posterior = choice(self.name, "posterior", posterior, ("gradient", "calibrator"))
+        self.stackable = choice(self.name, "stackable", stackable, ("all", "equal_hyperparameters", "no"))
+        self.needs = frozenset(choice(self.name, "needs", need, _NEEDS) for need in needs)
+        if reads == "features":
+            self.needs |= {"features"}
+        self.has_class_weight = _switch(self.name, "has_class_weight", has_class_weight)
+
+    @property
+    def link(self) -> Link:
+        return self._link
+
+    @property
+    def name(self) -> str:
+        function: Any = self.function.func if isinstance(self.function, partial) else self.function
+        return getattr(function, "__name__", type(function).__name__)
+
+    def bind(self, task: Task) -> None:
+        super().bind(task)
+        if self.classes == "two" and not task.binary:
+            raise CannotServe(f"{self.name} is for two classes, the task has {task.n_classes}")
+        if self.ignore_index in range(task.n_classes):  # that class's scores are never trained
+            self.proper = False
+            self.posterior = "calibrator"
+
+    def kept(self, target: Tensor) -> Tensor | None:
+        if self.ignore_index is None:
+            return None
+        return (target != self.ignore_index).to(torch.float64)
+
+    def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
+        kept = self.kept(target)
+        if kept is not None:
+            target = torch.where(kept > 0, target, 0)
+        value = self.function(getattr(prediction, self.reads), self._seen(prediction, target))
+        if self.pointwise and value.ndim == 2:
+            value = value.mean(dim=-1) if self.columns == "mean" else value.sum(dim=-1)
+        expected = target.shape if self.pointwise else torch.Size()
+        if value.shape != expected:
+            rule = "per row (reduction: none)" if self.pointwise else "per batch"
+            raise ValueError(
+                f"{self.name} needs one value {rule}, got shape {tuple(value.shape)} for {len(target)} rows"
+            )
+        if self.similarity:
+            value = 1 - value
+        return value if kept is None else value * kept.to(value.dtype)
+
+    def _seen(self, prediction: Prediction, target: Tensor) -> Tensor:
+        if self.target == "index":
+            return target
+        if self.target == "onehot":
+            return onehot(target, prediction.logits.shape[-1], prediction.scores)
+        shaped = indicator(target, prediction.scores)
+        return shaped if self.target == "indicator" else 2 * shaped - 1
+
+
+def _switch(owner: str, name: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{owner} needs {name} to be true or false, got {name}={value!r}")
+    return value

@@ -1,0 +1,95 @@
+"""Losses that look away from what is easy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lossbench.errors import CannotServe
+from lossbench.objective.hyperparameters import number, vector
+from lossbench.objective.links import Softmax
+from lossbench.objective.loss import Loss
+from lossbench.objective.prediction import Prediction
+from lossbench.objective.targets import at, log_others
+from lossbench.task import Task
+
+
+class Focal(Loss):
+    """Cross-entropy that fades as the true class becomes likely.
+
+    Per row alpha_y (1 - p_y)^gamma (-log p_y), p = softmax(z); the objective takes the mean over N (the paper
+    divides by the number of positive anchors, which is detection's convention; libraries that divide by the
+    sum of alpha_y: ``weighting=explicit`` with alpha null). gamma 0 is cross-entropy; a large gamma leaves
+    only rows that are wrong. The minimum is not the posterior for gamma > 0 or unequal alpha;
+    :func:`lossbench.objective.posterior.posterior` undoes both.
+
+    Source: Lin et al. 2017, https://arxiv.org/abs/1708.02002.
+
+    Parameters
+    ----------
+    gamma
+        Focus, >= 0.
+    alpha
+        None: 1 for every class. Two classes: a number in (0, 1), the weight of the positive class, the
+        negative one weighing 1 - alpha; a list: one positive weight per class index.
+
+    Raises
+    ------
+    ValueError
+        Outside these ranges.
+    CannotServe
+        When alpha is one number and the task has more than two classes, or a list of another length.
+
+    Examples
+    --------
+    Probabilities .5 and .5 of the positive class, targets 1 and 0, alpha .75: the mean of .75 and .25 times
+    .25 * .6931.
+
+    >>> loss = Focal(gamma=2, alpha=0.75)
+    >>> loss.bind(Task(1, ("negative", "positive"), (1, 1)))
+    >>> loss(Prediction(torch.zeros(2, 1), loss.link), torch.tensor([1, 0])).mean()
+    tensor(0.0866)
+    """
+
+    link = Softmax()
+    posterior = "gradient"
+    gamma: Tensor
+    alpha: Tensor
+
+    def __init__(self, gamma: float = 2.0, alpha: float | list[float] | None = None) -> None:
+        super().__init__()
+        self.register_buffer("gamma", number(self.name, "gamma", gamma, at_least=0))
+        if alpha is None:
+            given = None
+        elif isinstance(alpha, list | tuple):
+            given = vector(self.name, "alpha", alpha, above=0)
+        else:
+            given = number(self.name, "alpha", alpha, above=0, below=1)
+        self._alpha = given
+        self.has_class_weight = given is not None
+        self.symmetric_in_classes = given is None
+        self.class_parameters = ("alpha",)
+        self.proper = gamma == 0 and given is None
+
+    def bind(self, task: Task) -> None:
+        super().bind(task)
+        alpha = self._alpha
+        if alpha is None:
+            alpha = torch.ones(task.n_classes, dtype=torch.float64)
+        elif alpha.ndim == 0:
+            if not task.binary:
+                raise CannotServe(
+                    f"Focal needs one alpha per class for {task.n_classes} classes, got alpha={alpha.item()}"
+                )
+            alpha = torch.stack([1 - alpha, alpha])
+        elif len(alpha) != task.n_classes:
+            raise CannotServe(f"Focal has {len(alpha)} alphas, the task has {task.n_classes} classes")
+        self.register_buffer("alpha", alpha)
+
+    def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
+        log_probs = prediction.log_probs
+        # (1 - p_y)^gamma as exp(gamma log(1 - p_y)), with log(1 - p_y) from the other columns: the power of a
+        # rounded zero has no gradient for gamma < 1
+        fade = (self.gamma.to(log_probs.dtype) * log_others(log_probs, target)).exp()
+        alpha = self.alpha.to(log_probs.dtype).gather(0, target)
+        return -alpha * fade * at(log_probs, target)

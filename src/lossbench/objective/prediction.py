@@ -1,0 +1,73 @@
+"""What a network said, seen through the link of the loss that trained it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from torch import Tensor
+
+from lossbench.errors import CannotServe
+from lossbench.objective.links import Link, logits
+
+
+class Prediction:
+    """The raw scores of one batch and their views, computed on demand and kept.
+
+    A loss declares its space by the view that it reads, so cross-entropy of probabilities cannot be
+    configured by accident.
+
+    Parameters
+    ----------
+    scores
+        Raw scores, (N, 1) for two classes and (N, K) otherwise; never an activation.
+    link
+        The loss's link.
+    features
+        Last hidden layer (N, H), where the model has one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lossbench.objective.links import Sigmoid
+    >>> Prediction(torch.zeros(2, 1), Sigmoid()).probs
+    tensor([[0.5000, 0.5000],
+            [0.5000, 0.5000]])
+    """
+
+    def __init__(self, scores: Tensor, link: Link, features: Tensor | None = None) -> None:
+        self.scores = scores
+        self.link = link
+        self._features = features
+
+    @cached_property
+    def positive_prob(self) -> Tensor:
+        """Probability of each score's own class, (N, 1) or (N, K); under the sigmoid unnormalised."""
+        return self.link.positive_prob(self.scores)
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """(N, K); for two classes ``[0, s]``."""
+        return logits(self.scores)
+
+    @cached_property
+    def log_probs(self) -> Tensor:
+        """Log-probabilities (N, K) of the link."""
+        return self.link.log_probs(self.scores)
+
+    @cached_property
+    def probs(self) -> Tensor:
+        """Probabilities (N, K) of the link; rows sum to one."""
+        return self.link.probs(self.scores)
+
+    @property
+    def features(self) -> Tensor:
+        """Last hidden layer (N, H).
+
+        Raises
+        ------
+        CannotServe
+            When the model gave none.
+        """
+        if self._features is None:
+            raise CannotServe("this objective reads features, the last hidden layer, and the model gives none")
+        return self._features
