@@ -1,0 +1,182 @@
+"""From scores to probabilities by a fit on validation rows, for losses without a posterior of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+Floats = NDArray[np.float64]
+Kind = Literal["isotonic", "platt"]
+
+ENOUGH_FOR_ISOTONIC = 500  # rows of the rarer class
+
+
+@dataclass(frozen=True)
+class Isotonic:
+    """A rising step-and-slope function of the score of two classes: linear between knots, constant outside.
+
+    Parameters
+    ----------
+    x, y
+        Knots, (M,) each: scores and probabilities of class 1.
+
+    Examples
+    --------
+    >>> Isotonic(np.array([0.0, 2.0]), np.array([0.25, 0.75])).probs([[1.0], [5.0]])
+    array([[0.5 , 0.5 ],
+           [0.25, 0.75]])
+    """
+
+    x: Floats
+    y: Floats
+
+    def probs(self, scores: ArrayLike) -> Floats:
+        """Return probabilities (N, 2) of scores (N, 1)."""
+        positive = np.interp(_two_dimensional(scores, columns=1)[:, 0], self.x, self.y)
+        return np.stack([1 - positive, positive], axis=1)
+
+
+@dataclass(frozen=True)
+class Platt:
+    """p = sigmoid(slope * score + intercept), column by column; several are one-vs-rest, normalised.
+
+    Parameters
+    ----------
+    slope, intercept
+        (1,) for two classes, (K,) for more.
+
+    Examples
+    --------
+    >>> Platt(np.array([2.0]), np.array([0.0])).probs([[0.0]])
+    array([[0.5, 0.5]])
+    """
+
+    slope: Floats
+    intercept: Floats
+
+    def probs(self, scores: ArrayLike) -> Floats:
+        """Return probabilities (N, 2) of scores (N, 1), or (N, K) of (N, K)."""
+        logit = _two_dimensional(scores, columns=len(self.slope)) * self.slope + self.intercept
+        if len(self.slope) == 1:
+            return np.concatenate([expit(-logit), expit(logit)], axis=1)
+        each = expit(logit)
+        total = each.sum(axis=1, keepdims=True)
+        # All columns may underflow far outside the validation scores: then nothing is known.
+        return np.divide(each, total, out=np.full_like(each, 1 / each.shape[1]), where=total > 0)
+
+
+Calibrator = Isotonic | Platt
+
+
+def choose(scores: ArrayLike, target: ArrayLike) -> Kind:
+    """Return ``isotonic`` for two classes with 500 rows of the rarer one, else ``platt``.
+
+    Isotonic regression overfits below about 1,000 rows (Niculescu-Mizil & Caruana 2005,
+    https://doi.org/10.1145/1102351.1102430), and what it can resolve is set by the rarer class.
+    """
+    two_classes = np.asarray(scores).shape[-1] == 1
+    rarer = np.bincount(np.asarray(target), minlength=2).min()
+    return "isotonic" if two_classes and rarer >= ENOUGH_FOR_ISOTONIC else "platt"
+
+
+def fit(kind: Kind, scores: ArrayLike, target: ArrayLike) -> Calibrator:
+    """Fit a calibrator on validation rows.
+
+    ``isotonic`` is least squares under a rising curve, kept within 1/(N+2) and its complement, since a
+    probability of exactly 0 or 1 would cost a test row an infinite log-loss. ``platt`` is logistic
+    regression on Platt's smoothed targets (N+ + 1)/(N+ + 2) and 1/(N- + 2), which keep it finite on
+    separable rows.
+
+    Parameters
+    ----------
+    kind
+        ``isotonic`` (two classes only) or ``platt``.
+    scores
+        Raw scores, (N, 1) for two classes, (N, K) for more.
+    target
+        (N,) class indices.
+
+    Raises
+    ------
+    ValueError
+        For another kind, isotonic with more than two classes, no rows, or scores that are not finite.
+
+    References
+    ----------
+    Platt 1999, "Probabilistic outputs for support vector machines";
+    https://scikit-learn.org/stable/modules/calibration.html
+
+    Examples
+    --------
+    >>> platt = fit("platt", [[-2.0], [-1.0], [1.0], [2.0]], [0, 0, 1, 1])
+    >>> platt.probs([[0.0]]).round(6)
+    array([[0.5, 0.5]])
+    """
+    x = _two_dimensional(scores)
+    y = np.asarray(target)
+    if len(x) == 0 or y.shape != (len(x),) or not np.isfinite(x).all():
+        raise ValueError(
+            f"a calibrator needs finite scores (N, columns) and target (N,) with N >= 1, "
+            f"got {x.shape} ({np.sum(~np.isfinite(x))} not finite) and {y.shape}"
+        )
+    if kind == "platt":
+        columns = [1] if x.shape[1] == 1 else range(x.shape[1])
+        lines = [_line(column, y == k) for column, k in zip(x.T, columns, strict=True)]
+        slope, intercept = np.asarray(lines).T
+        return Platt(slope, intercept)
+    if kind != "isotonic":
+        raise ValueError(f"a calibrator is isotonic or platt, got {kind!r}")
+    if x.shape[1] != 1:
+        raise ValueError(f"isotonic needs two classes, got scores of {x.shape[1]} classes")
+    edge = 1 / (len(x) + 2)
+    curve = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip").fit(x[:, 0], y == 1)
+    return Isotonic(np.asarray(curve.X_thresholds_), np.asarray(curve.y_thresholds_))
+
+
+def state_of(calibrator: Calibrator) -> dict[str, Floats]:
+    """Return the arrays that `from_state` rebuilds it from."""
+    return asdict(calibrator)
+
+
+def from_state(kind: str, state: Mapping[str, ArrayLike]) -> Calibrator:
+    """Rebuild a calibrator from its kind and arrays.
+
+    >>> from_state("platt", {"slope": [1.0], "intercept": [0.0]})
+    Platt(slope=array([1.]), intercept=array([0.]))
+    """
+    kinds: dict[str, type[Isotonic] | type[Platt]] = {"isotonic": Isotonic, "platt": Platt}
+    if kind not in kinds:
+        raise ValueError(f"a calibrator is isotonic or platt, got {kind!r}")
+    return kinds[kind](**{name: np.asarray(array, dtype=np.float64) for name, array in state.items()})
+
+
+def _line(column: Floats, positive: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return Platt's slope and intercept of one column."""
+    n_positive = int(positive.sum())
+    n_negative = len(positive) - n_positive
+    soft = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
+    centre, scale = column.mean(), column.std()
+    scale = scale if scale > 0 else 1.0  # a network that says the same of every row
+    standard = ((column - centre) / scale)[:, None]
+    # A soft target is two rows with weights. C is finite only so that a constant column has a solution.
+    model = LogisticRegression(C=1e10, solver="newton-cholesky", tol=1e-10).fit(
+        np.concatenate([standard, standard]),
+        np.repeat([1, 0], len(column)),
+        sample_weight=np.concatenate([soft, 1 - soft]),
+    )
+    slope = float(model.coef_[0, 0]) / float(scale)
+    return slope, float(model.intercept_[0]) - slope * float(centre)
+
+
+def _two_dimensional(scores: ArrayLike, columns: int | None = None) -> Floats:
+    x = np.asarray(scores, dtype=np.float64)
+    if x.ndim != 2 or (columns is not None and x.shape[1] != columns):
+        raise ValueError(f"a calibrator needs scores (N, {columns or 'columns'}), got {x.shape}")
+    return x

@@ -1,0 +1,173 @@
+"""The final evaluation of a trained network: through the link, as a posterior, at tuned thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from lossbench.evaluation import calibration, metrics, thresholds
+from lossbench.objective.loss import Loss
+from lossbench.objective.posterior import posterior
+from lossbench.task import Task
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+Floats = NDArray[np.float64]
+
+OF_POSTERIOR = ("log_loss", "brier", "ece")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one trained network is worth, in numpy arrays and plain Python.
+
+    Attributes
+    ----------
+    metrics
+        ``<split>/<metric>`` through the loss's link, ``<split>/recall/<class name>``,
+        ``<split>/posterior/{log_loss,brier,ece}``, and for two classes ``<split>/tuned/<metric>``, each at
+        the threshold on the posterior that is best for it on validation. NaN where undefined.
+    undefined
+        The reason, for every key of ``metrics`` that is NaN.
+    thresholds
+        By metric; empty for more than two classes, NaN where validation cannot tune it.
+    posterior_kind
+        ``gradient``, ``isotonic`` or ``platt``.
+    posterior_state
+        What turns scores into posteriors again: ``class_weights`` and ``sampling_rates``, where given, or the
+        calibrator's arrays (`calibration.from_state`).
+    probs, posteriors
+        By split, (N, K): the link's probabilities and the posterior.
+    """
+
+    metrics: dict[str, float]
+    undefined: dict[str, str]
+    thresholds: dict[str, float]
+    posterior_kind: str
+    posterior_state: dict[str, Floats]
+    probs: dict[str, Floats]
+    posteriors: dict[str, Floats]
+
+
+def evaluate(
+    scores: Mapping[str, ArrayLike],
+    targets: Mapping[str, ArrayLike],
+    loss: Loss,
+    task: Task,
+    class_weights: ArrayLike | Tensor | None = None,
+    sampling_rates: ArrayLike | Tensor | None = None,
+    collection: MetricCollection | None = None,
+) -> Evaluation:
+    """Evaluate the scores of every split.
+
+    Parameters
+    ----------
+    scores
+        Raw scores by split, (N, 1) for two classes or (N, K). ``val`` has to be among them: it fits
+        calibrator and thresholds.
+    targets
+        (N,) class indices of the same splits.
+    loss
+        Bound to ``task``; it has the link, and says whether its gradient gives the posterior.
+    class_weights, sampling_rates
+        Of the selected epoch, (K,), as `lossbench.objective.posterior.posterior` takes them. A calibrator
+        needs neither: it is fitted on rows as they come.
+    collection
+        From `lossbench.evaluation.collection.build`. Its values are added to the built-in ones and stand
+        for those of the same name; without it the built-in ones are computed by numpy alone (equal to
+        1e-8).
+
+    Raises
+    ------
+    ValueError
+        Without ``val``, for splits that differ, a wrong shape, or scores that are not finite.
+    """
+    if "val" not in scores or scores.keys() != targets.keys():
+        raise ValueError(
+            f"an evaluation needs scores and targets of the same splits, val among them, "
+            f"got {sorted(scores)} and {sorted(targets)}"
+        )
+    raw = {split: _checked(split, rows, targets[split], task) for split, rows in scores.items()}
+    labels = {split: np.asarray(target, dtype=np.int64) for split, target in targets.items()}
+    device = next((tensor.device for tensor in (*loss.parameters(), *loss.buffers())), torch.device("cpu"))
+    with torch.no_grad():
+        probs = {s: _array(loss.link.probs(torch.as_tensor(rows, device=device))) for s, rows in raw.items()}
+    kind, state, posteriors = _posteriors(raw, labels["val"], loss, device, class_weights, sampling_rates)
+
+    values: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for split, target in labels.items():
+        own = {name: float(value[0]) for name, value in metrics.compute(target, probs[split][None]).items()}
+        recalls = metrics.recall(target, probs[split][None])[0]
+        own |= {f"recall/{k}": float(v) for k, v in zip(task.class_names, recalls, strict=True)}
+        if collection is not None:
+            from lossbench.evaluation.collection import measure  # torchmetrics takes seconds to import
+
+            own |= measure(collection, target, probs[split], task)
+        of_posterior = metrics.compute(target, posteriors[split][None], OF_POSTERIOR)
+        own |= {f"posterior/{name}": float(value[0]) for name, value in of_posterior.items()}
+        values |= {f"{split}/{name}": value for name, value in own.items()}
+        known = metrics.undefined(target, task.n_classes, task.class_names)
+        known |= {f"recall/{k}": "no row of this class" for k in task.class_names}
+        for name in (name for name, value in own.items() if np.isnan(value)):
+            reasons[f"{split}/{name}"] = known.get(name, "the metric returned NaN")
+
+    tuned: dict[str, float] = {}
+    for metric in thresholds.TUNED if task.binary else ():
+        tuned[metric] = thresholds.tune(labels["val"], posteriors["val"][:, 1], metric)
+        for split, target in labels.items():
+            key = f"{split}/tuned/{metric}"
+            values[key] = thresholds.at(target, posteriors[split][:, 1], tuned[metric])[metric]
+            if np.isnan(values[key]):
+                on = "val" if np.isnan(tuned[metric]) else split
+                why = metrics.undefined(labels[on], task.n_classes, task.class_names)[metric]
+                reasons[key] = f"{why} in {on}, which tunes it" if np.isnan(tuned[metric]) else why
+    return Evaluation(values, reasons, tuned, kind, state, probs, posteriors)
+
+
+def _posteriors(
+    raw: Mapping[str, Floats],
+    val_target: NDArray[np.int64],
+    loss: Loss,
+    device: torch.device,
+    class_weights: ArrayLike | Tensor | None,
+    sampling_rates: ArrayLike | Tensor | None,
+) -> tuple[str, dict[str, Floats], dict[str, Floats]]:
+    """Return kind, state and the posterior of every split."""
+    if loss.posterior == "calibrator":
+        kind = calibration.choose(raw["val"], val_target)
+        fitted = calibration.fit(kind, raw["val"], val_target)
+        return kind, calibration.state_of(fitted), {split: fitted.probs(rows) for split, rows in raw.items()}
+    given = {"class_weights": class_weights, "sampling_rates": sampling_rates}
+    factors = {
+        name: torch.as_tensor(factor, dtype=torch.float64, device=device)
+        for name, factor in given.items()
+        if factor is not None
+    }
+    posteriors = {
+        split: _array(posterior(loss, torch.as_tensor(rows, device=device), **factors)) for split, rows in raw.items()
+    }
+    return "gradient", {name: _array(factor) for name, factor in factors.items()}, posteriors
+
+
+def _checked(split: str, scores: ArrayLike, target: ArrayLike, task: Task) -> Floats:
+    rows = np.asarray(scores, dtype=np.float64).copy()  # torch refuses some views
+    if rows.ndim != 2 or rows.shape[1] != task.n_scores or np.shape(target) != rows.shape[:1] or not len(rows):
+        raise ValueError(
+            f"split {split!r} needs scores (N, {task.n_scores}) and target (N,) with N >= 1, "
+            f"got {rows.shape} and {np.shape(target)}"
+        )
+    if not np.isfinite(rows).all():
+        raise ValueError(f"split {split!r} needs finite scores, got {int((~np.isfinite(rows)).sum())} that are not")
+    return rows
+
+
+def _array(tensor: Tensor) -> Floats:
+    return tensor.detach().cpu().numpy().astype(np.float64, copy=False)

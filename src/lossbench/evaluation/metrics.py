@@ -1,0 +1,290 @@
+"""The built-in metrics of one split, for any number of replicates at once.
+
+The same function serves an ordinary run at every epoch (one replicate) and the batched engine (hundreds),
+so the two cannot differ. All replicates are sorted, counted and averaged together; there is no loop over
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lossbench.evaluation.ranking import areas, sorted_keys
+
+Floats = NDArray[np.float64]
+
+DIRECTION: dict[str, Literal["max", "min"]] = {
+    "accuracy": "max",
+    "balanced_accuracy": "max",
+    "auroc": "max",
+    "average_precision": "max",
+    "f1": "max",
+    "mcc": "max",
+    "log_loss": "min",
+    "brier": "min",
+    "ece": "min",
+    "auroc_micro": "max",
+}
+NAMES: tuple[str, ...] = tuple(DIRECTION)
+BINS = 15
+SMALLEST = float(np.finfo(np.float64).tiny)
+BLOCK = 1 << 17  # cells computed at a time: the temporaries of 1 MiB then stay in the cache
+
+
+def names_for(n_classes: int, ece: bool = True) -> tuple[str, ...]:
+    """Return the metrics of a task: `NAMES`, ``auroc_micro`` only for three classes or more.
+
+    Per epoch, ``ece=False`` leaves out the calibration error, which costs as much as a few of the others
+    together and selects no epoch.
+    """
+    return tuple(name for name in NAMES if (name != "auroc_micro" or n_classes > 2) and (name != "ece" or ece))
+
+
+def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None = None) -> dict[str, Floats]:
+    """Return the metrics of R replicates on N rows of K classes.
+
+    The decision is the most probable class; a tie goes to the lower index, so two classes decide "positive"
+    where its probability is *above* .5. With K > 2, ``auroc``, ``average_precision`` and ``f1`` are
+    unweighted means over one-vs-rest problems. Besides those:
+
+    - ``balanced_accuracy``: the mean recall of the classes;
+    - ``mcc``: Matthews' coefficient, Gorodkin's for K > 2; 0 where one class alone is predicted;
+    - ``log_loss``: -mean log p[target], p no smaller than the smallest normal float64 (2.2e-308), so that a
+      row costs 708.4 at most (scikit-learn cuts at the resolution, 2.2e-16);
+    - ``brier``: two classes, mean (p[1] - target)^2; more, the *sum* over columns of squared errors,
+      averaged over rows (so it ends at 2, not at 1);
+    - ``ece``: mean over 15 bins of equal width of |observed - expected|, weighted by rows; for two classes
+      of the positive class, for more of the decided one; bins are closed below, the last one on both sides;
+    - ``auroc_micro`` (K > 2): one AUROC over all N K cells of the one-hot target.
+
+    Parameters
+    ----------
+    target
+        (N,) shared by all replicates or (R, N), class indices.
+    probs
+        (R, N, K), rows sum to one. A replicate with a NaN gets NaN for every metric.
+    names
+        What to compute, default all that `names_for` lists.
+
+    Returns
+    -------
+    dict of (R,) float64
+        NaN where a metric is undefined; `undefined` has the reason.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, no rows, probabilities outside [0, 1], a target outside 0..K-1, unknown
+        names.
+
+    Examples
+    --------
+    >>> probs = [[[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.2, 0.8]]]
+    >>> values = compute([0, 0, 1, 1], probs, names=["accuracy", "auroc", "brier"])
+    >>> {name: float(value[0].round(6)) for name, value in values.items()}
+    {'accuracy': 0.75, 'auroc': 0.75, 'brier': 0.158125}
+    """
+    labels, p, nan = _checked(target, probs)
+    n_classes = p.shape[2]
+    wanted = names_for(n_classes) if names is None else tuple(names)
+    for name in wanted:
+        if name not in DIRECTION or (name == "auroc_micro" and n_classes == 2):
+            known = ", ".join(names_for(n_classes))
+            raise ValueError(f"a metric for {n_classes} classes is one of {known}, got {name!r}")
+    replicates, n, _ = p.shape
+    block = max(1, BLOCK // (n * n_classes))
+    if replicates <= block:
+        return _computed(labels, p, wanted, nan)
+    parts = [
+        _computed(labels if len(labels) == 1 else labels[at : at + block], p[at : at + block], wanted, nan)
+        for at in range(0, replicates, block)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
+
+
+def recall(target: ArrayLike, probs: ArrayLike) -> Floats:
+    """Return the recall of each class, (R, K); NaN for a class without rows. Arguments as for `compute`.
+
+    >>> recall([0, 0, 1], [[[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]])
+    array([[0.5, 1. ]])
+    """
+    labels, p, _ = _checked(target, probs)
+    confusion = _confusion(labels, _decided(_columns(p)), p.shape[2])
+    lost = np.asarray(np.isnan(p).any(axis=(1, 2)))
+    with np.errstate(invalid="ignore"):
+        recalls = np.diagonal(confusion, axis1=1, axis2=2) / confusion.sum(axis=2)
+    return np.where(lost[:, None], np.nan, recalls)
+
+
+def undefined(target: ArrayLike, n_classes: int, class_names: Sequence[str] | None = None) -> dict[str, str]:
+    """Return the metrics that these rows leave undefined, whatever is predicted, each with its reason.
+
+    Undefined depends on the target alone, so that for one split either every loss has a value or none has.
+
+    >>> undefined([0, 0, 0], 2, ("outer", "inner"))["auroc"]
+    "no row of class 'inner'"
+    >>> undefined([1, 1], 2)
+    {'auroc': "no row of class '0'", 'balanced_accuracy': "no row of class '0'", 'mcc': 'only one class'}
+    """
+    counts = np.bincount(np.asarray(target, dtype=np.int64), minlength=n_classes)
+    titles = [str(k) for k in range(n_classes)] if class_names is None else list(class_names)
+    absent = [k for k in range(n_classes) if counts[k] == 0]
+    reasons: dict[str, str] = {}
+    if absent:
+        reason = "no row of class " + ", ".join(repr(titles[k]) for k in absent)
+        needing_positives = ("average_precision", "f1") if n_classes > 2 or 1 in absent else ()
+        reasons = dict.fromkeys(("auroc", "balanced_accuracy", *needing_positives), reason)
+    if len(absent) >= n_classes - 1:
+        reasons["mcc"] = "only one class"
+    return reasons
+
+
+_DECISIONS = frozenset({"accuracy", "balanced_accuracy", "f1", "mcc"})
+_RANKINGS = frozenset({"auroc", "average_precision", "auroc_micro"})
+
+
+def _checked(target: ArrayLike, probs: ArrayLike) -> tuple[NDArray[np.int64], Floats, bool]:
+    """Return target (1, N) or (R, N) int64, probs (R, N, K) float64, and whether a NaN is among them."""
+    p = np.asarray(probs, dtype=np.float64)
+    labels = np.asarray(target)
+    if p.ndim != 3 or p.shape[2] < 2 or p.size == 0:
+        raise ValueError(f"metrics need probs (R, N, K) with R, N >= 1 and K >= 2, got {p.shape}")
+    if labels.shape not in ((p.shape[1],), p.shape[:2]):
+        raise ValueError(f"metrics need target (N,) or (R, N) for probs {p.shape}, got {labels.shape}")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"metrics need integer class indices as target, got {labels.dtype}")
+    if np.minimum.reduce(labels, axis=None) < 0 or np.maximum.reduce(labels, axis=None) >= p.shape[2]:
+        raise ValueError(f"metrics need target in 0..{p.shape[2] - 1}, got {labels.min()}..{labels.max()}")
+    low, high = np.minimum.reduce(p, axis=None), np.maximum.reduce(p, axis=None)
+    nan = bool(np.isnan(low))
+    if nan:  # answered by NaN, not by an error; fmin and fmax pass over it
+        low, high = np.fmin.reduce(p, axis=None), np.fmax.reduce(p, axis=None)
+    if low < 0 or high > 1 + 1e-9:
+        raise ValueError(f"metrics need probabilities in [0, 1], got {low}..{high}")
+    return np.atleast_2d(labels.astype(np.int64, copy=False)), p, nan
+
+
+def _computed(labels: NDArray[np.int64], p: Floats, wanted: Collection[str], nan: bool) -> dict[str, Floats]:
+    n_classes = p.shape[2]
+    lost = np.asarray(np.isnan(p).any(axis=(1, 2))) if nan else None
+    if lost is not None:  # any probabilities will do there, the answer is NaN
+        p = np.where(lost[:, None, None], 1 / n_classes, p)
+    columns = _columns(p)
+    onehot = labels[:, None, :] == (np.arange(n_classes)[:, None] if n_classes > 2 else 1)
+    values: dict[str, Any] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if not _DECISIONS.isdisjoint(wanted):
+            values |= _decisions(_confusion(labels, _decided(columns), n_classes))
+        if not _RANKINGS.isdisjoint(wanted):
+            values |= _rankings(columns, onehot, wanted)
+        if "log_loss" in wanted:
+            values["log_loss"] = _log_loss(labels, p)
+        if "brier" in wanted:
+            error = columns - onehot
+            error *= error
+            values["brier"] = np.add.reduce(error, axis=(1, 2)) / p.shape[1]
+        if "ece" in wanted:
+            values["ece"] = _ece(labels, columns, onehot)
+    if lost is not None:
+        values = {name: np.where(lost, np.nan, value) for name, value in values.items()}
+    return {name: values[name] for name in wanted}
+
+
+def _columns(p: Floats) -> Floats:
+    """Return probs class by class and contiguous, (R, K, N); of two classes the positive, (R, 1, N)."""
+    return np.ascontiguousarray(p.transpose(0, 2, 1) if p.shape[2] > 2 else p[:, None, :, 1])
+
+
+def _decided(columns: Floats) -> NDArray[np.int64]:
+    """Return the decided class, (R, N); for few classes faster than argmax over the middle axis."""
+    if columns.shape[1] == 1:
+        return (columns[:, 0] > 0.5).astype(np.int64)
+    decided = np.zeros((columns.shape[0], columns.shape[2]), dtype=np.int64)
+    best = columns[:, 0]
+    for k in range(1, columns.shape[1]):
+        np.copyto(decided, k, where=columns[:, k] > best)
+        best = np.maximum(best, columns[:, k])
+    return decided
+
+
+def _confusion(labels: NDArray[np.int64], decided: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+    """Return (R, K, K) counts, target by row and decision by column."""
+    replicates = decided.shape[0]
+    cells = n_classes * n_classes
+    code = labels * n_classes + decided
+    if replicates > 1:
+        code += np.arange(0, replicates * cells, cells)[:, None]
+    counts = np.bincount(code.ravel(), minlength=replicates * cells)
+    return counts.reshape(replicates, n_classes, n_classes)
+
+
+def _decisions(confusion: NDArray[np.int64]) -> dict[str, Floats]:
+    """Return what follows from the counts, as float64: whole numbers up to n^2, exact for n < 9e7."""
+    counts = confusion.astype(np.float64)
+    replicates, n_classes, _ = counts.shape
+    right = counts.reshape(replicates, -1)[:, :: n_classes + 1]  # the diagonal
+    actual = np.add.reduce(counts, axis=2)
+    decided = np.add.reduce(counts, axis=1)
+    hits = np.add.reduce(right, axis=1)
+    n = np.add.reduce(actual[0])
+    recalls = right / actual
+    balanced = np.add.reduce(recalls, axis=1) / n_classes
+    f1 = 2 * recalls / (1 + decided / actual)  # 2 right / (actual + decided), NaN for a class without rows
+    spread = n * n - np.vecdot(actual, actual)
+    decided_spread = n * n - np.vecdot(decided, decided)
+    # With one class decided the numerator is 0 and the value shall be 0; with one class given it stays 0 / 0.
+    scale = np.sqrt(spread * (decided_spread + (decided_spread == 0)))
+    return {
+        "accuracy": hits / n,
+        "balanced_accuracy": balanced,
+        "f1": f1[:, 1] if n_classes == 2 else np.add.reduce(f1, axis=1) / n_classes,
+        "mcc": (n * hits - np.vecdot(actual, decided)) / scale,
+    }
+
+
+def _rankings(columns: Floats, onehot: NDArray[np.bool_], wanted: Collection[str]) -> dict[str, Floats]:
+    replicates, n_columns, n = columns.shape
+    keys = sorted_keys(columns, onehot)
+    auroc, precision = areas(keys.reshape(replicates * n_columns, n), "average_precision" in wanted)
+    values = {"auroc": _mean_of_columns(auroc, n_columns)}
+    if precision is not None:
+        values["average_precision"] = _mean_of_columns(precision, n_columns)
+    if "auroc_micro" in wanted:
+        cells = keys.reshape(replicates, n_columns * n)
+        cells.sort(axis=1)
+        values["auroc_micro"] = areas(cells, precision=False)[0]
+    return values
+
+
+def _mean_of_columns(values: Floats, n_columns: int) -> Floats:
+    if n_columns == 1:
+        return values
+    return np.add.reduce(values.reshape(-1, n_columns), axis=1) / n_columns
+
+
+def _log_loss(labels: NDArray[np.int64], p: Floats) -> Floats:
+    replicates, n, n_classes = p.shape
+    cell = labels + np.arange(0, n * n_classes, n_classes)
+    if replicates > 1:
+        cell = cell + np.arange(0, p.size, n * n_classes)[:, None]
+    at_target = p.reshape(-1).take(cell)
+    np.maximum(at_target, SMALLEST, out=at_target)
+    np.log(at_target, out=at_target)
+    return np.add.reduce(at_target, axis=1) / -n
+
+
+def _ece(labels: NDArray[np.int64], columns: Floats, onehot: NDArray[np.bool_]) -> Floats:
+    replicates, n_columns, n = columns.shape
+    if n_columns == 1:
+        expected, observed = columns[:, 0], np.broadcast_to(onehot[:, 0], (replicates, n))
+    else:
+        expected, observed = columns.max(axis=1), _decided(columns) == labels
+    inner_edges = np.arange(1, BINS) / BINS
+    bins = np.searchsorted(inner_edges, expected, side="right")
+    bins += np.arange(0, replicates * BINS, BINS)[:, None]
+    gap = np.bincount(bins.ravel(), weights=(observed - expected).ravel(), minlength=replicates * BINS)
+    return np.abs(gap).reshape(replicates, BINS).sum(axis=1) / n

@@ -1,0 +1,73 @@
+"""What a network said about single rows: the table from which figures and row bootstraps are made later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lossbench.data.dataset import Dataset, Rows
+from lossbench.evaluation.evaluation import Evaluation
+
+GRID = 64
+
+
+def predictions(
+    dataset: Dataset,
+    evaluation: Evaluation,
+    scores_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    limit: int | None = 5000,
+) -> pd.DataFrame:
+    """Return the validation and test rows with what was said about them.
+
+    Columns: ``split`` (``val``, ``test`` or ``grid``), ``row`` (number in the draw), ``target`` (class index),
+    ``score_<i>``, ``prob_<i>`` (through the link) and ``posterior_<i>``; for two features also ``x_<i>`` in original
+    units and a 64 x 64 grid of scores over the training data (``target`` -1), for decision regions.
+
+    Parameters
+    ----------
+    limit
+        Rows kept per split, evenly spaced, the same for every objective of a seed; None keeps all.
+    """
+    two = dataset.train.x.shape[1] == 2
+    parts = []
+    for name, rows in (("val", dataset.val), ("test", dataset.test)):
+        if rows is None:
+            continue
+        keep = _thin(len(rows), limit)
+        thinned = Rows(rows.x[keep], rows.y[keep], rows.index[keep])
+        columns = {"split": name, "row": thinned.index, "target": thinned.y}
+        columns |= _columns("score", scores_of(thinned.x))
+        columns |= _columns("prob", evaluation.probs[name][keep])
+        columns |= _columns("posterior", evaluation.posteriors[name][keep])
+        if two:
+            columns |= _columns("x", dataset.raw(thinned))
+        parts.append(pd.DataFrame(columns))
+    if two:
+        parts.append(_grid(dataset, scores_of))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _thin(n_rows: int, limit: int | None) -> NDArray[np.int64]:
+    kept = n_rows if limit is None else min(limit, n_rows)
+    return np.unique(np.linspace(0, n_rows - 1, kept).round().astype(np.int64))
+
+
+def _columns(name: str, values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    return {f"{name}_{i}": values[:, i] for i in range(values.shape[1])}
+
+
+def _grid(dataset: Dataset, scores_of: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> pd.DataFrame:
+    x = dataset.train.x
+    margin = 0.05 * (x.max(axis=0) - x.min(axis=0))
+    axes = [
+        np.linspace(low, high, GRID) for low, high in zip(x.min(axis=0) - margin, x.max(axis=0) + margin, strict=True)
+    ]
+    points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    rows = Rows(points, np.full(len(points), -1), np.arange(len(points)))
+    columns = {"split": "grid", "row": rows.index, "target": rows.y}
+    columns |= _columns("score", scores_of(points))
+    columns |= _columns("x", dataset.raw(rows))
+    return pd.DataFrame(columns)
