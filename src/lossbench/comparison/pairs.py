@@ -1,0 +1,116 @@
+"""Pairs: two objectives compared where they saw the same data, split and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from lossbench.errors import UserError
+
+PAIRED_BY = ("data", "seed", "fold")
+LABEL = "label"
+DEFAULT_BASELINE = "cross_entropy"
+
+
+def column_of(runs: pd.DataFrame, name: str) -> str:
+    """Return the column that a person means by a name: its own, or that of a param or metric.
+
+    Raises
+    ------
+    UserError
+        Where no column answers; the message lists what there is.
+    """
+    for column in (name, f"params.{name}", f"metrics.{name}"):
+        if column in runs.columns:
+            return column
+    params = [column.removeprefix("params.") for column in runs.columns if column.startswith("params.")]
+    raise UserError(f"the runs have no param {name!r}: compare by objective, {', '.join(params)}")
+
+
+def metric_column(runs: pd.DataFrame, metric: str) -> str:
+    """Return the column of a metric, or raise a UserError that lists those of its split."""
+    column = f"metrics.{metric}"
+    if column not in runs.columns:
+        known = [name.removeprefix("metrics.") for name in runs.columns if name.startswith("metrics.")]
+        split = metric.split("/")[0]
+        near = [name for name in known if name.startswith(f"{split}/")] or known
+        raise UserError(f"no run has the metric {metric!r}: there are {', '.join(near) or 'none'}")
+    return column
+
+
+def labelled(runs: pd.DataFrame, by: Sequence[str] = ("objective",)) -> pd.DataFrame:
+    """Return the runs with a column `label`: what is compared, the values of `by` joined by a middle dot."""
+    columns = [column_of(runs, name) for name in by]
+    labels = [
+        " · ".join(_text(value) for value in row if not pd.isna(value)) for row in runs[columns].itertuples(index=False)
+    ]
+    return runs.assign(**{LABEL: pd.Series(labels, index=runs.index, dtype=object)})
+
+
+def values(runs: pd.DataFrame, columns: Sequence[str], by: Sequence[str] = ("objective",)) -> pd.DataFrame:
+    """Return the metrics of finished jobs, indexed by label and by what pairs them.
+
+    Pairs are matched by `PAIRED_BY`, as far as the runs carry those params and they are not compared
+    themselves. Several jobs of one label under one key (loss compared while the weighting varies too) are
+    averaged first.
+
+    Parameters
+    ----------
+    runs
+        As from `labelled`.
+    columns
+        Metric columns.
+    """
+    finished = runs[(runs["role"] == "run") & (runs["status"] == "FINISHED")]
+    keys = pairing(runs, by)
+    # A missing fold is a value like any other: pandas would drop those rows.
+    filled = finished.assign(**{key: finished[key].astype(object).where(finished[key].notna(), "") for key in keys})
+    return filled.groupby([LABEL, *keys], sort=False)[list(columns)].mean()
+
+
+def pairing(runs: pd.DataFrame, by: Sequence[str] = ("objective",)) -> list[str]:
+    """Return the columns that pair runs."""
+    compared = {column_of(runs, name) for name in by}
+    return [
+        f"params.{name}" for name in PAIRED_BY if f"params.{name}" in runs.columns and f"params.{name}" not in compared
+    ]
+
+
+def baseline_of(labels: Sequence[str], baseline: str | None) -> str | None:
+    """Return the label that others are compared with: the one asked for, else cross-entropy if it takes part.
+
+    Raises
+    ------
+    UserError
+        Where the one asked for takes no part.
+    """
+    if baseline is None:
+        return DEFAULT_BASELINE if DEFAULT_BASELINE in labels else None
+    if baseline not in labels:
+        raise UserError(f"the baseline {baseline!r} is not among the objectives: {', '.join(labels) or 'none'}")
+    return baseline
+
+
+def differences(values: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Return each label's values minus the baseline's under the same key; NaN where the baseline has none.
+
+    This is what every paired statistic starts from: one row per label and pair.
+
+    Examples
+    --------
+    >>> pairs = [("a", 0), ("a", 1), ("b", 0), ("b", 2)]
+    >>> index = pd.MultiIndex.from_tuples(pairs, names=["label", "params.seed"])
+    >>> differences(pd.DataFrame({"metrics.m": [.5, .5, .75, 1.]}, index=index), "a")["metrics.m"].tolist()
+    [0.0, 0.0, 0.25, nan]
+    """
+    keys = [name for name in values.index.names if name != LABEL]
+    if not keys or baseline not in values.index.get_level_values(LABEL):
+        return values * float("nan")
+    at_baseline = values.xs(baseline, level=LABEL)
+    same_key = at_baseline.reindex(values.reset_index(level=LABEL, drop=True).index)
+    return values - same_key.set_axis(values.index)
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,0 +1,173 @@
+"""A leaderboard as a person reads it: in the terminal, and as Markdown for the sweep's page in MLflow."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_MISSING = "–"
+_LISTED = 20  # in Markdown, which MLflow cuts at 8,000 characters; the terminal lists them all
+
+
+def show(
+    table: pd.DataFrame,
+    *,
+    failures: pd.DataFrame | None = None,
+    left_out: Sequence[tuple[str, str]] = (),
+    console: Console | None = None,
+) -> None:
+    """Print a leaderboard, then every job that did not finish and every job that was left out.
+
+    Columns that do not fit the terminal are left away, the least important first; rank, objective and mean
+    always stay.
+
+    Parameters
+    ----------
+    table
+        As from `leaderboard`.
+    failures
+        As from `tracking.read.failures`: `name, overrides, status, error`.
+    left_out
+        (overrides, reason), as from `tracking.read.left_out`.
+    """
+    console = console or Console()
+    cells = _fitting(_cells(table), console.width)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for header, column in cells.items():
+        left = header == "objective"
+        grid.add_column(Text(header), justify="left" if left else "right", no_wrap=not left, overflow="fold")
+        del column
+    for number, role in enumerate(table["role"]):
+        # Text, not strings: a name like `focal[gamma]` would be read as markup.
+        style = "dim" if role == "reference" else ""
+        grid.add_row(*(Text(column[number], style=style) for column in cells.values()))
+    console.print(Text(_title(table), style="bold"))
+    console.print(grid)
+    for line in _remarks(table):
+        console.print(Text(line))
+    for heading, entries in _lists(failures, left_out):
+        console.print(Text(heading, style="bold"))
+        for what, why in entries:
+            console.print(Text(f"  {what}\n    {why}"))
+
+
+def to_markdown(
+    table: pd.DataFrame, *, failures: pd.DataFrame | None = None, left_out: Sequence[tuple[str, str]] = ()
+) -> str:
+    """Return the same as Markdown; names are escaped, so that one from a table or a config stays text."""
+    cells = _cells(table)
+    lines = [f"**{_escape(_title(table))}**", ""]
+    lines.append("| " + " | ".join(_escape(header) for header in cells) + " |")
+    lines.append("|" + "|".join(":--" if header == "objective" else "--:" for header in cells) + "|")
+    lines += ["| " + " | ".join(map(_escape, row)) + " |" for row in zip(*cells.values(), strict=True)]
+    lines += [f"\n{_escape(line)}" for line in _remarks(table)]
+    for heading, entries in _lists(failures, left_out):
+        lines += ["", f"**{_escape(heading)}**", ""]
+        lines += [f"- {_escape(what)}: {_escape(why)}" for what, why in entries[:_LISTED]]
+        if len(entries) > _LISTED:
+            lines.append(f"- and {len(entries) - _LISTED} more")
+    return "\n".join(lines) + "\n"
+
+
+def _title(table: pd.DataFrame) -> str:
+    better = "higher" if table.attrs["direction"] == "max" else "lower"
+    return f"{table.attrs['metric']} ({better} is better)"
+
+
+def _remarks(table: pd.DataFrame) -> list[str]:
+    baseline, paired_by = table.attrs["baseline"], table.attrs["paired_by"]
+    lines = []
+    if baseline is not None and paired_by:
+        lines.append(f"difference: mean paired difference to {baseline} over the same {', '.join(paired_by)}")
+    if (table["undefined"] > 0).any():
+        lines.append("undefined: finished runs whose metric is not defined; they are not in the mean")
+    if (table["role"] == "reference").any():
+        lines.append("rows without a rank are references: they are not trained and not compared")
+    return lines + list(table.attrs["notes"])
+
+
+def _cells(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the columns as text, the most important first; counts that are zero throughout are left away."""
+    cells = {
+        "rank": [_MISSING if pd.isna(rank) else str(rank) for rank in table["rank"]],
+        "objective": [str(name) for name in table["objective"]],
+        "mean": [_number(value) for value in table["mean"]],
+        "sd": [_number(value) for value in table["sd"]],
+        "n": [str(n) for n in table["n"]],
+    }
+    for count in ("failed", "unfinished", "undefined"):
+        if (table[count] > 0).any():
+            cells[count] = [str(n) if n else "" for n in table[count]]
+    if table.attrs["baseline"] is not None:
+        cells["difference"] = [_number(value, sign=True) for value in table["difference"]]
+        # How many pairs goes without saying unless it is fewer than the runs.
+        if (table["pairs"] != table["n"])[table["role"] == "objective"].any():
+            cells["pairs"] = [str(n) if n else "" for n in table["pairs"]]
+    cells["best"] = [_number(value) for value in table["best"]]
+    cells["seconds"] = [_MISSING if math.isnan(value) else f"{value:.3g}" for value in table["seconds"]]
+    known = set(table.columns[: list(table.columns).index("pairs") + 1])
+    for name in table.columns:
+        if name not in known:
+            cells[name] = [_number(value) for value in table[name]]
+    return cells
+
+
+def _fitting(cells: dict[str, list[str]], width: int) -> dict[str, list[str]]:
+    gap = 2
+    widths = {name: max(map(cell_len, [name, *column])) + gap for name, column in cells.items()}
+    # A long name may take several lines; it must not cost the numbers their place.
+    widths["objective"] = min(widths["objective"], max(24, width // 3) + gap)
+    kept: dict[str, list[str]] = {}
+    used = 0
+    for name, column in cells.items():
+        if used + widths[name] > width and name not in ("rank", "objective", "mean"):
+            break
+        used += widths[name]
+        kept[name] = column
+    return kept
+
+
+def _lists(
+    failures: pd.DataFrame | None, left_out: Sequence[tuple[str, str]]
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    lists = []
+    if failures is not None and len(failures):
+        entries = [
+            (
+                _first(job["overrides"], job["name"]),
+                f"{job['status']}: {_first(job['error'], 'no error recorded')}",
+            )
+            for job in failures.to_dict("records")
+        ]
+        lists.append((f"{len(entries)} {'job' if len(entries) == 1 else 'jobs'} did not finish", entries))
+    if left_out:
+        jobs = "job" if len(left_out) == 1 else "jobs"
+        lists.append((f"{len(left_out)} {jobs} left out, which is no failure", list(left_out)))
+    return lists
+
+
+def _first(text: object, otherwise: str) -> str:
+    return text if isinstance(text, str) and text else otherwise
+
+
+def _number(value: float, sign: bool = False) -> str:
+    """Four decimals where they say enough, three figures where they do not."""
+    if math.isnan(value):
+        return _MISSING
+    plain = value == 0 or 1e-3 <= abs(value) < 1e4
+    return f"{value:{'+' if sign and value else ''}{'.4f' if plain else '.3g'}}"
+
+
+def _escape(text: str) -> str:
+    escaped = html.escape(" ".join(text.split()), quote=False)
+    for character in "\\|`*_[]":
+        escaped = escaped.replace(character, f"\\{character}")
+    return escaped

@@ -1,0 +1,41 @@
+"""MLflow, imported quietly: the one place where lossbench imports it.
+
+The environment counts only if it is set before the first import, so this module sets it and the other modules
+of `tracking` take MLflow's names from here. A value that the user has set is left alone. `MlflowClient` alone
+is used: the fluent interface (`mlflow.start_run`, `mlflow.set_tracking_uri`) keeps global state, which two
+sweeps in one process, or a user's own MLflow code beside ours, would share.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # "Updating database tables", one line a migration
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for every run that ends
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import (  # noqa: E402
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+)
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.version import VERSION  # noqa: E402
+
+__all__ = [
+    "VERSION",
+    "Dataset",
+    "DatasetInput",
+    "InputTag",
+    "Metric",
+    "MlflowClient",
+    "MlflowException",
+    "Param",
+    "Run",
+]

@@ -1,0 +1,89 @@
+"""The sqlite file of a store: made whole or not at all, checked before MLflow touches it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from lossbench.errors import UserError
+from lossbench.tracking.client import VERSION
+
+_BUSY_SECONDS = 20.0
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that can be written, or raise a UserError that says why not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the folder {folder} cannot be made ({error.strerror}): choose another with paths.mlruns"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"the folder {folder} cannot be written: choose another with paths.mlruns")
+
+
+def prepare(file: Path, artifacts: Path) -> None:
+    """Make the database if there is none, else check that this MLflow can use it; switch it to WAL mode.
+
+    The caller holds the store's lock. WAL lets one process write while others read, and persists in the file.
+
+    Raises
+    ------
+    UserError
+        A file that is no sqlite database, holds something else than MLflow's tables, cannot be written, or
+        has the schema of an older or newer MLflow. (Left to itself, MLflow migrates some older files
+        unasked.)
+    """
+    if not file.exists() or file.stat().st_size == 0:
+        _create(file, artifacts)
+    if not os.access(file, os.W_OK):
+        raise UserError(f"the database {file} cannot be written: change its permissions, or use another store")
+    try:
+        with closing(sqlite3.connect(file, timeout=_BUSY_SECONDS)) as connection:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode=WAL")
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+            rows = connection.execute("SELECT version_num FROM alembic_version") if "alembic_version" in tables else []
+            version = next((row[0] for row in rows), None)
+    except sqlite3.Error as error:
+        raise UserError(f"the database {file} cannot be used: {error}") from error
+    if version is None:
+        raise UserError(f"the database {file} is not MLflow's (no alembic_version in it): use another store")
+    _check_schema(file, version)
+
+
+def _create(file: Path, artifacts: Path) -> None:
+    # Late: .9 s of imports that a store on a server does without.
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    # Some sixty migrations run; a Ctrl-C among them must not leave half a schema under the real name.
+    draft = file.with_name(file.name + ".new")
+    for leftover in (draft, Path(f"{draft}-journal"), Path(f"{draft}-wal"), Path(f"{draft}-shm")):
+        leftover.unlink(missing_ok=True)
+    store = SqlAlchemyStore(f"sqlite:///{draft}", artifacts.as_uri())
+    store.engine.dispose()
+    os.replace(draft, file)
+
+
+def _check_schema(file: Path, version: str) -> None:
+    import mlflow.store
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    scripts = ScriptDirectory(str(Path(mlflow.store.__path__[0]) / "db_migrations"))
+    if version == scripts.get_current_head():
+        return
+    try:
+        scripts.get_revision(version)
+    except CommandError:
+        raise UserError(
+            f"the database {file} was written by a newer MLflow than {VERSION} (schema {version}): "
+            "install that MLflow, or use another store"
+        ) from None
+    raise UserError(
+        f"the database {file} was written by an older MLflow than {VERSION} (schema {version}): copy it, "
+        f"then run `mlflow db upgrade sqlite:///{file}`, or use another store"
+    )

@@ -1,0 +1,265 @@
+"""Reading runs back: the only door from MLflow to statistics."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from lossbench.errors import UserError
+from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.client import MlflowException, Run
+from lossbench.tracking.run import HISTORY
+from lossbench.tracking.store import Store
+
+_PAGE = 1000
+_COLUMNS = [
+    "run_id",
+    "name",
+    "objective",
+    "role",
+    "status",
+    "start",
+    "seconds",
+    "sweep",
+    "overrides",
+    "error",
+]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as MLflow knows it; `tags` holds what the sweep wrote about itself."""
+
+    id: str
+    name: str
+    status: str
+    start: pd.Timestamp
+    tags: dict[str, str]
+
+
+def search(store: Store, filter: str) -> Iterator[Run]:
+    """Yield MLflow's runs that match a filter, a thousand a query, oldest first.
+
+    Raises
+    ------
+    UserError
+        For a filter that MLflow cannot read.
+    """
+    token = None
+    while True:
+        try:
+            page = store.client.search_runs(
+                [store.experiment_id],
+                filter,
+                max_results=_PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            first = str(error).splitlines()[0]
+            raise UserError(f"MLflow cannot read the filter {filter!r}: {first}") from error
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def runs(
+    store: Store,
+    sweep: str | None = None,
+    *,
+    filter: str | None = None,
+    status: str | Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Return one row per job or reference row, in bulk and without a query per run.
+
+    Parameters
+    ----------
+    sweep
+        Run id of a sweep (see `find_sweep`). None: every run of the experiment.
+    filter
+        Any filter of MLflow's beside it, `params.loss = 'focal'`; runs that lossbench did not make are taken
+        with role `run`.
+    status
+        Keep runs of this status, or of these: FINISHED, FAILED, KILLED, RUNNING.
+
+    Returns
+    -------
+    DataFrame
+        `run_id, name, objective, role, status, start (UTC), seconds, sweep, overrides, error`, then
+        `params.<key>` and `metrics.<key>`. Params are numbers where all of a column are, else text; a metric
+        that a run has not is NaN. Runs that another supersedes, sweeps and objectives are left out.
+    """
+    clauses = [filter] if filter else []
+    if sweep is not None:
+        clauses.append(f"tags.`lossbench.sweep` = '{sweep}'")
+    if filter is None:
+        # `run` and `reference`: MLflow's filters know no OR.
+        clauses.append("tags.`lossbench.role` LIKE 'r%'")
+    found = (_row(run) for run in search(store, " AND ".join(clauses)) if _counts(run))
+    wanted = {status} if isinstance(status, str) else None if status is None else set(status)
+    frame = pd.DataFrame([row for row in found if wanted is None or row["status"] in wanted])
+    frame = frame.reindex(columns=[*_COLUMNS, *sorted(set(frame.columns) - set(_COLUMNS))])
+    for column in frame.columns:
+        if column.startswith("params."):
+            frame[column] = _numbers(frame[column])
+    return frame
+
+
+def _counts(run: Run) -> bool:
+    tags = run.data.tags
+    return tags.get("lossbench.role", "run") in ("run", "reference") and "lossbench.superseded" not in tags
+
+
+def _row(run: Run) -> dict[str, Any]:
+    tags, info = run.data.tags, run.info
+    ended = info.end_time if info.end_time else None
+    return {
+        "run_id": info.run_id,
+        "name": info.run_name,
+        "objective": tags.get("lossbench.objective", info.run_name),
+        "role": tags.get("lossbench.role", "run"),
+        "status": info.status,
+        "start": pd.Timestamp(info.start_time, unit="ms", tz="UTC"),
+        "seconds": (ended - info.start_time) / 1000 if ended else float("nan"),
+        "sweep": tags.get("lossbench.sweep"),
+        "overrides": tags.get("lossbench.overrides"),
+        "error": tags.get("lossbench.error"),
+        **{f"params.{key}": value for key, value in run.data.params.items()},
+        **{f"metrics.{key}": value for key, value in run.data.metrics.items()},
+    }
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(column, errors="coerce")
+    return numbers if numbers.notna().equals(column.notna()) and numbers.notna().any() else column
+
+
+def failures(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return name, overrides, status and error of the jobs that did not finish, failed ones first."""
+    broken = frame[(frame["role"] == "run") & (frame["status"] != "FINISHED")]
+    columns = ["run_id", "name", "overrides", "status", "error"]
+    return broken.sort_values("status", kind="stable")[columns].reset_index(drop=True)
+
+
+def sweeps(store: Store) -> list[Sweep]:
+    """Return the experiment's sweeps, newest first."""
+    found = search(store, "tags.`lossbench.role` = 'sweep'")
+    kept = [run for run in found if "lossbench.superseded" not in run.data.tags]
+    return [
+        Sweep(
+            id=run.info.run_id,
+            name=run.info.run_name,
+            status=run.info.status,
+            start=pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
+            tags=dict(run.data.tags),
+        )
+        for run in reversed(kept)
+    ]
+
+
+def last_sweep(store: Store) -> Sweep:
+    """Return the newest sweep, or raise a UserError where there is none."""
+    return find_sweep(store, "last")
+
+
+def find_sweep(store: Store, name_or_id: str) -> Sweep:
+    """Return the newest sweep of a name or id, or of the first 6 or more characters of an id; `last`: any.
+
+    Raises
+    ------
+    UserError
+        Where no sweep, or more than one by its beginning, answers to it; the message lists near names.
+    """
+    known = sweeps(store)
+    if not known:
+        raise UserError(f"the experiment {store.experiment!r} in {store.place} holds no sweep yet")
+    if name_or_id == "last":
+        return known[0]
+    exact = [sweep for sweep in known if name_or_id in (sweep.id, sweep.name)]
+    if exact:
+        return exact[0]
+    begun = [sweep for sweep in known if len(name_or_id) >= 6 and sweep.id.startswith(name_or_id)]
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        raise UserError(f"{len(begun)} sweeps begin with {name_or_id!r}: give more of the id")
+    names = list(dict.fromkeys(sweep.name for sweep in known))
+    near = difflib.get_close_matches(name_or_id, names, n=5, cutoff=0.4) or names[:5]
+    raise UserError(f"no sweep is named {name_or_id!r} in {store.place}; there are {', '.join(map(repr, near))}")
+
+
+def left_out(store: Store, sweep: str) -> list[tuple[str, str]]:
+    """Return (overrides, reason) of the jobs that a sweep left out before it began."""
+    run = store.client.get_run(sweep)
+    data = read_artifact(store, sweep, run.info.artifact_uri, "left_out.json")
+    return [(entry["overrides"], entry["reason"]) for entry in json.loads(data)] if data else []
+
+
+def history(store: Store, run_id: str) -> pd.DataFrame:
+    """Return the epochs of a run: a column `epoch` and one per metric.
+
+    From the run's `history.csv`; where that is missing (a run still going, or not ours) from MLflow's own
+    history, key by key.
+    """
+    run = _get(store, run_id)
+    table = _table(store, run)
+    if table is not None:
+        return table
+    by_epoch: dict[int, dict[str, float]] = {}
+    for key in run.data.metrics:
+        for point in store.client.get_metric_history(run_id, key):
+            by_epoch.setdefault(point.step, {})[key] = point.value
+    rows = [{"epoch": step, **by_epoch[step]} for step in sorted(by_epoch)]
+    return pd.DataFrame(rows, columns=None if rows else ["epoch"])
+
+
+def mean_curve(store: Store, entities: Iterable[Run], prefix: str = "val/") -> pd.DataFrame:
+    """Return the mean history of some runs over the epochs that all of them reached.
+
+    Where runs stop early, an epoch that only the longest reached would average another set of runs than the
+    one before it, and the curve would jump for that reason alone.
+
+    Parameters
+    ----------
+    entities
+        MLflow's runs, as `search` yields them; those without a `history.csv` are passed over.
+    prefix
+        Which keys.
+
+    Returns
+    -------
+    DataFrame
+        `epoch` and the keys; a NaN of one run leaves the mean of the others.
+    """
+    tables = [table for run in entities if (table := _table(store, run)) is not None and len(table)]
+    if not tables:
+        return pd.DataFrame(columns=["epoch"])
+    keys = [key for key in tables[0].columns if key.startswith(prefix)]
+    joined = pd.concat([table.reindex(columns=["epoch", *keys]) for table in tables])
+    grouped = joined.groupby("epoch")
+    return grouped.mean()[grouped.size() == len(tables)].reset_index()
+
+
+def _table(store: Store, run: Run) -> pd.DataFrame | None:
+    data = read_artifact(store, run.info.run_id, run.info.artifact_uri, HISTORY)
+    if data is None:
+        return None
+    # By way of text, since Python's own float gives back the very numbers that were written.
+    text = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
+    return text.replace("", "nan").astype(float).astype({"epoch": int})
+
+
+def _get(store: Store, run_id: str) -> Run:
+    try:
+        return store.client.get_run(run_id)
+    except MlflowException as error:
+        raise UserError(f"no run has the id {run_id!r} in {store.place}") from error

@@ -1,0 +1,284 @@
+"""One run in MLflow: started with all that is known, fed while it trains, ended truthfully."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import math
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import pandas as pd
+
+from lossbench.tracking.artifacts import Artifacts
+from lossbench.tracking.client import Dataset, DatasetInput, InputTag, Metric, Param
+from lossbench.tracking.keys import PARAM_LIMIT, TAG_LIMIT, Keys, cut, tags_of
+from lossbench.tracking.store import Store
+
+Role = Literal["sweep", "objective", "run", "reference"]
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+METRICS_PER_BATCH = 1000
+PARAMS_PER_BATCH = 100
+FLUSH_SECONDS = 10.0
+DIGEST_LIMIT = 36
+HISTORY = "history.csv"
+
+
+class RunRecord:
+    """A run that is being written.
+
+    Use it as a context manager: leaving the block ends the run as FINISHED, an exception as FAILED with its
+    traceback, Ctrl-C (which Lightning turns into SystemExit) as KILLED; nothing stays RUNNING.
+
+    Metrics of the epochs are buffered, and written a thousand at a time or every ten seconds. The final
+    metrics stand one step after the last epoch, so that they are the run's values in MLflow (which shows the
+    last step), also under a key that has a history: the curve's last point is the selected epoch.
+    `history.csv` holds the epochs alone.
+
+    MLflow would turn an infinity into 1.8e308: an infinite metric is left out instead, and the tag
+    `lossbench.infinite` names it. NaN is kept: it means undefined.
+
+    Examples
+    --------
+    ::
+
+        with RunRecord.start(store, "s3 · focal", role="run", params={"loss": "focal", "seed": 3}) as run:
+            for epoch in range(20):
+                run.log([(epoch, {"train/loss": .3, "val/auroc": .9})])
+            run.finish({"val/auroc": .9, "test/auroc": .88})
+    """
+
+    def __init__(self, store: Store, run_id: str, artifact_uri: str) -> None:
+        self.id = run_id
+        self.artifacts = Artifacts(store, run_id, artifact_uri)
+        self._client = store.client
+        self._keys = Keys()
+        self._history: dict[int, dict[str, float]] = {}
+        self._waiting: list[Metric] = []
+        self._infinite: dict[str, float] = {}
+        self._flushed = time.monotonic()
+        self.status: Status | None = None
+
+    @classmethod
+    def start(
+        cls,
+        store: Store,
+        name: str,
+        *,
+        role: Role,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, Any] | None = None,
+        parent: str | None = None,
+        sweep: str | None = None,
+        objective: str | None = None,
+    ) -> Self:
+        """Create the run in MLflow, status RUNNING.
+
+        Parameters
+        ----------
+        name
+            What MLflow shows: `s3 · focal · l2`.
+        role
+            What it is to a reader: the sweep itself, one of its objectives, a job, or an untrained reference
+            row.
+        params
+            What a person compares, flat; values of more than 6,000 characters are cut with a note.
+        tags
+            Everything else, all written at once (a later tag costs a query). None leaves a tag out.
+        parent, sweep
+            Run ids of the objective (or sweep) above it, and of the sweep.
+        objective
+            Label of its objective: what varies apart from seed and fold.
+        """
+        own = {
+            "lossbench.role": role,
+            "lossbench.sweep": sweep,
+            "lossbench.objective": objective,
+            "mlflow.parentRunId": parent,
+            "mlflow.runName": name,
+            "mlflow.source.name": "lossbench",
+            "mlflow.source.type": "LOCAL",
+            "mlflow.user": _user(),
+        }
+        info = store.client.create_run(store.experiment_id, tags=tags_of({**own, **(tags or {})}), run_name=None).info
+        record = cls(store, info.run_id, info.artifact_uri)
+        try:
+            record._params(params or {})
+        except BaseException as error:
+            record._end_by(error)
+            raise
+        return record
+
+    def _params(self, params: Mapping[str, Any]) -> None:
+        keys = Keys()
+        entries = [Param(keys[name], cut(value, PARAM_LIMIT)) for name, value in params.items()]
+        for first in range(0, len(entries), PARAMS_PER_BATCH):
+            self._client.log_batch(self.id, params=entries[first : first + PARAMS_PER_BATCH])
+
+    def log(self, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:
+        """Take metrics of epochs, `(epoch, {key: value})`; several rows of one epoch are joined."""
+        self._require_running()
+        now = _milliseconds()
+        for step, metrics in rows:
+            self._history.setdefault(int(step), {}).update({key: float(value) for key, value in metrics.items()})
+            self._wait(metrics, now, int(step))
+        if len(self._waiting) >= METRICS_PER_BATCH or time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        while self._waiting:
+            self._client.log_batch(self.id, metrics=self._waiting[:METRICS_PER_BATCH])
+            del self._waiting[:METRICS_PER_BATCH]
+        self._flushed = time.monotonic()
+
+    def tag(self, key: str, value: object) -> None:
+        """Set one tag of a run that has started (3 ms: prefer those of `start`)."""
+        self._client.set_tag(self.id, key, cut(value, TAG_LIMIT))
+
+    def dataset(
+        self,
+        name: str,
+        digest: str,
+        *,
+        columns: Mapping[str, str],
+        rows: int,
+        source: str,
+        context: str = "training",
+    ) -> None:
+        """Say which data the run used.
+
+        Parameters
+        ----------
+        name, digest
+            The digest is cut to the 36 characters that MLflow keeps; `profile` holds all of it.
+        columns
+            Name and MLflow type (`double`, `long`, `string`) of each column.
+        rows
+            Number of rows.
+        source
+            Where it comes from, in words or as a path.
+        """
+        schema = [{"name": column, "type": kind, "required": True} for column, kind in columns.items()]
+        entry = Dataset(
+            name=name[:500],
+            digest=digest[:DIGEST_LIMIT],
+            source_type="local",
+            source=json.dumps({"uri": source}),
+            schema=json.dumps({"mlflow_colspec": schema}),
+            profile=json.dumps({"num_rows": rows, "num_elements": rows * len(schema), "digest": digest}),
+        )
+        self._client.log_inputs(self.id, [DatasetInput(entry, [InputTag("mlflow.data.context", context)])])
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """The epochs so far: a column `epoch` and one per key, by epoch."""
+        rows = [{"epoch": step, **self._history[step]} for step in sorted(self._history)]
+        return pd.DataFrame(rows, columns=None if rows else ["epoch"])
+
+    def finish(self, metrics: Mapping[str, float] | None = None, status: Status = "FINISHED") -> None:
+        """Write the final metrics and end the run.
+
+        Raises
+        ------
+        RuntimeError
+            If the run has ended already; MLflow itself would take metrics after the end.
+        """
+        self._require_running()
+        self._wait(metrics or {}, _milliseconds(), max(self._history, default=-1) + 1)
+        self.flush()
+        if self._history:
+            self.artifacts.table(self.history, HISTORY)
+        if self._infinite:
+            self.tag("lossbench.infinite", ", ".join(f"{key}={value}" for key, value in self._infinite.items()))
+        self._terminate(status)
+
+    def fail(self, traceback_text: str) -> None:
+        """End the run as FAILED: the traceback in `traceback.txt`, its last line as tag `lossbench.error`."""
+        self._require_running()
+        lines = traceback_text.strip().splitlines() or ["no traceback"]
+        self._end(
+            "FAILED",
+            [
+                lambda: self.artifacts.text(traceback_text, "traceback.txt"),
+                lambda: self.tag("lossbench.error", lines[-1]),
+            ],
+        )
+
+    def kill(self) -> None:
+        """End the run as KILLED."""
+        self._require_running()
+        self._end("KILLED", [])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self.status is not None:
+            return
+        if error is not None:
+            self._end_by(error)
+            return
+        try:
+            self.finish()
+        except BaseException as broken:
+            self._end_by(broken)
+            raise
+
+    def _end_by(self, error: BaseException) -> None:
+        """End the run by what broke it; a store that cannot be reached leaves a note on that exception."""
+        if self.status is not None:
+            return
+        try:
+            if isinstance(error, Exception):
+                self.fail("".join(traceback.format_exception(error)))
+            else:
+                self.kill()
+        except Exception as broken:
+            error.add_note(f"the record of run {self.id} is incomplete: {broken}")
+
+    def _end(self, status: Status, last_words: list[Callable[[], None]]) -> None:
+        # The status is what must not be lost: a full disk may cost the traceback, not the truth.
+        problems = []
+        keep_history = [lambda: self.artifacts.table(self.history, HISTORY)] if self._history else []
+        for write in [self.flush, *keep_history, *last_words]:
+            try:
+                write()
+            except Exception as error:
+                problems.append(error)
+        self._terminate(status)
+        if problems:
+            raise problems[0]
+
+    def _terminate(self, status: Status) -> None:
+        self._client.set_terminated(self.id, status)
+        self.status = status
+
+    def _wait(self, metrics: Mapping[str, float], timestamp: int, step: int) -> None:
+        for name, value in metrics.items():
+            if math.isinf(value):
+                self._infinite[name] = float(value)
+            else:
+                self._waiting.append(Metric(self._keys[name], float(value), timestamp, step))
+
+    def _require_running(self) -> None:
+        if self.status is not None:
+            raise RuntimeError(f"the run {self.id} has ended as {self.status}: it takes nothing more")
+
+
+def _milliseconds() -> int:
+    return int(time.time() * 1000)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return str(os.getuid())

@@ -1,0 +1,57 @@
+"""One sqlite store for all tests of tracking (making one takes two seconds), an experiment for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lossbench.tracking.run import RunRecord
+from lossbench.tracking.store import Store, open_store
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # mlflow 3.17.2 on SQLAlchemy 2.1: store/tracking/sqlalchemy_store.py uses the deprecated `noload`.
+    quiet = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(quiet)
+
+
+@pytest.fixture(scope="session")
+def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("project") / "mlruns"
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+
+
+@pytest.fixture
+def store(mlruns: Path, request: pytest.FixtureRequest) -> Store:
+    return open_store(mlruns, experiment=request.node.nodeid)
+
+
+@pytest.fixture
+def job(store: Store) -> Callable[..., RunRecord]:
+    """Start a job of a sweep."""
+
+    def start(sweep: object, objective: str, seed: int, **tags: str) -> RunRecord:
+        return RunRecord.start(
+            store,
+            f"s{seed} · {objective}",
+            role="run",
+            params={"loss": objective, "seed": seed},
+            tags={"lossbench.overrides": f"loss={objective} seed={seed}"}
+            | {f"lossbench.{key}": value for key, value in tags.items()},
+            parent=sweep.objectives[objective],  # type: ignore[attr-defined]
+            sweep=sweep.id,  # type: ignore[attr-defined]
+            objective=objective,
+        )
+
+    return start
