@@ -1,0 +1,21 @@
+"""Let a user's own ``./conf`` add components and override ours, and make our resolvers known."""
+
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from lossbench import composition
+
+
+class LossbenchSearchPath(SearchPathPlugin):
+    """Search ``./conf`` of the current folder before the shipped configs."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        shipped = composition.conf_dir()
+        if not any(str(element.path).endswith(str(shipped)) for element in search_path.get_path()):
+            # Another Hydra application in this environment: its search path is not ours to change.
+            return
+        own = Path.cwd() / "conf"
+        if own.is_dir() and own.resolve() != shipped.resolve():
+            search_path.prepend("lossbench-user", f"file://{own}")

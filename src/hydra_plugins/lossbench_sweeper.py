@@ -1,0 +1,39 @@
+"""The sweeper that records a multirun as one MLflow sweep; all it does is call :mod:`lossbench.sweep`."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class LossbenchSweeperConf:
+    _target_: str = "hydra_plugins.lossbench_sweeper.LossbenchSweeper"
+    params: dict[str, Any] | None = field(default_factory=dict)
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="lossbench", node=LossbenchSweeperConf, provider="lossbench")
+
+
+class LossbenchSweeper(Sweeper):
+    """Run every combination of the sweep's overrides under any launcher, and end in an answer."""
+
+    def __init__(self, params: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.params = dict(params or {})
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+        self._parts = (config, hydra_context.config_loader, launcher)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from lossbench.sweep import run_sweep
+
+        params = [f"{key}={value}" for key, value in self.params.items()]
+        return run_sweep([*params, *arguments], *self._parts)

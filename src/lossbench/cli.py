@@ -1,0 +1,126 @@
+"""The console command: a verb, or Hydra overrides that describe a run or a sweep.
+
+Nothing heavy is imported here, so that ``--help``, ``--cfg job`` and completion answer at Hydra's own speed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from types import FrameType
+from typing import NoReturn
+
+from omegaconf import DictConfig
+
+from lossbench import composition
+from lossbench.errors import UserError
+
+DONE, JOB_FAILED, USER_ERROR, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+# The module of each verb has `main(arguments) -> exit status`; it is imported when the verb is called.
+VERBS = {"compare": "lossbench.verbs.compare", "ui": "lossbench.verbs.ui"}
+
+
+def main() -> NoReturn:
+    """Run the console command and leave with its exit status."""
+    sys.exit(dispatch(sys.argv[1:]))
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Return the exit status: 0 done, 1 a job failed, 2 the user's error, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _terminate)
+    if any(argument.startswith("query=") for argument in arguments):
+        _complete_verbs()
+    if arguments and arguments[0] in VERBS:
+        return _guarded(lambda: import_module(VERBS[arguments[0]]).main(list(arguments[1:])), False)
+    return _guarded(_train, any(_is_true(argument) for argument in arguments))
+
+
+def _is_true(argument: str) -> bool:
+    return argument.lower() in ("traceback=true", "traceback=1", "traceback=yes", "traceback=on")
+
+
+def _train() -> int:
+    import hydra
+
+    # Hydra would print its own errors and leave with status 1; ours are one line and tell whose fault it was.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Hydra reads its flags before the overrides; -m is typed anywhere.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
+    hydra.main(version_base="1.3", config_path=str(composition.conf_dir()), config_name="train")(job)()
+    return DONE
+
+
+def job(config: DictConfig) -> float:
+    """Run one job as Hydra composed it, alone or in a sweep; return the selecting metric."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        from lossbench.experiment import run
+        from lossbench.progress import tick
+
+        try:
+            return run(composition.plain(config, hydra.runtime.choices)).score
+        finally:
+            tick(hydra.sweep.dir)
+    try:
+        from lossbench.verbs.train import train
+
+        return train(composition.plain(config, hydra.runtime.choices))
+    except Exception as error:
+        raise _PastHydra(error) from error
+
+
+class _PastHydra(BaseException):
+    """Carries a run's error through Hydra, which would print lines of its own for an Exception."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _guarded(action: Callable[[], int], show_traceback: bool) -> int:
+    """Turn whatever ends the command into one line and an exit status."""
+    try:
+        return action()
+    except KeyboardInterrupt:
+        print("lossbench: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else DONE if leave.code is None else USER_ERROR
+    except BrokenPipeError:
+        # The reader of our output has gone (`lossbench compare | head`); nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except (Exception, _PastHydra) as raised:
+        error = raised.error if isinstance(raised, _PastHydra) else raised
+        if show_traceback:
+            traceback.print_exception(error)
+        from lossbench.messages import explain
+
+        message, status = explain(error)
+        print(f"lossbench: {message}", file=sys.stderr)
+        if not isinstance(error, UserError) and status == JOB_FAILED and not show_traceback:
+            print("lossbench: traceback=true shows where", file=sys.stderr)
+        return status
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    # As an exception, so that what is running can record that it was killed.
+    raise SystemExit(TERMINATED)
+
+
+def _complete_verbs() -> None:
+    """Print the verbs that the word being completed could become; Hydra then adds its own candidates."""
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split(" ")
+    if len(words) == 2:
+        for verb in VERBS:
+            if verb.startswith(words[1]):
+                print(verb)

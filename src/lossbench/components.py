@@ -1,0 +1,77 @@
+"""Components out of a config; what one of them refuses becomes one line that starts with its key."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+
+from lossbench.errors import UserError
+
+
+def component(config: Mapping[str, Any], key: str) -> Any:
+    """Instantiate the component at a dotted key; None where the config says null.
+
+    Raises
+    ------
+    UserError
+        Where it cannot be imported or refuses its arguments; a component's own UserError keeps its type.
+    """
+    node = _at(config, key)
+    if node is None:
+        return None
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise type(cause)(f"{key}: {cause}") from error
+        if isinstance(cause, TypeError):
+            raise UserError(f"{key}: {_arguments(node, cause)}") from error
+        if isinstance(cause, ValueError | ImportError | AttributeError):
+            raise UserError(f"{key}: {cause}") from error
+        raise UserError(f"{key}: {' '.join(str(error).split())}") from error
+
+
+def components(config: Mapping[str, Any], key: str) -> list[Any]:
+    """Instantiate every component of a mapping of them, such as ``callbacks``."""
+    found = _at(config, key)
+    for name, node in found.items():
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            raise UserError(f"{key} takes components with a _target_, got {name}: {node!r}")
+    return [component(config, f"{key}.{name}") for name in found]
+
+
+@contextmanager
+def blame(key: str) -> Iterator[None]:
+    """Turn a component's refusal into the user's error; anything else is a bug and keeps its traceback."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{key}: {error}") from error
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    node: Any = config
+    for part in key.split("."):
+        node = node[part]
+    return node
+
+
+def _arguments(node: Mapping[str, Any], error: TypeError) -> str:
+    """Say which arguments a component takes, where it was given one that it does not know."""
+    message = str(error)
+    if "unexpected keyword argument" not in message:
+        return message
+    known = [name for name in inspect.signature(get_object(node["_target_"])).parameters if name != "self"]
+    wrong = message.rsplit("'", 2)[-2]
+    near = get_close_matches(wrong, known, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{node['_target_'].rsplit('.', 1)[-1]} takes {', '.join(known)}, got {wrong!r}{hint}"

@@ -1,0 +1,168 @@
+"""Configs: where they live, how they compose, and what identifies the job that one of them describes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+PACKAGE = Path(__file__).resolve().parent
+
+# What a job writes, shows or is told by its sweep does not change what it computes.
+NOT_IDENTITY = ("paths", "tracking", "traceback", "compare", "choices", "ckpt_path")
+# One objective's runs differ in these alone.
+REPLICATE_KEYS = ("seed", "data.fold", "data.source_seed", "data.split_seed")
+
+
+def conf_dir() -> Path:
+    """Return the folder of the shipped configs: inside the package in a wheel, at the top in a checkout."""
+    inside = PACKAGE / "conf"
+    return inside if inside.is_dir() else _checkout() / "conf"
+
+
+def _checkout() -> Path:
+    return PACKAGE.parent.parent
+
+
+def project() -> Path:
+    """Return the folder that ``mlruns`` lies in: the checkout, or the current folder when installed."""
+    return Path.cwd() if (PACKAGE / "conf").is_dir() else _checkout()
+
+
+def register_resolvers() -> None:
+    """Make ``${lossbench.project:}`` known to OmegaConf; safe to call again."""
+    OmegaConf.register_new_resolver("lossbench.project", lambda: str(project()), replace=True)
+
+
+register_resolvers()
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> dict[str, Any]:
+    """Compose a run's config without a command line, as ``lossbench`` would with the same overrides.
+
+    Parameters
+    ----------
+    overrides
+        Hydra overrides, such as ``["loss=focal", "seed=3"]``.
+    config_dir
+        A folder of configs that wins over the shipped ones; ``./conf`` of the current folder always counts.
+
+    Returns
+    -------
+    dict
+        The resolved config in plain containers, with the names of the choices under ``choices``.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir is not None else []
+    with initialize_config_dir(str(conf_dir()), job_name="lossbench", version_base="1.3"):
+        config = hydra_compose("train", [*overrides, *search], return_hydra_config=True)
+    choices = config.hydra.runtime.choices
+    # There is no job yet, so what hydra itself would fill in has a stand-in.
+    OmegaConf.set_readonly(config, False)
+    config.hydra.runtime.output_dir = str(Path(str(config.paths.mlruns)) / "hydra")
+    OmegaConf.resolve(config)
+    with open_dict(config):
+        del config["hydra"]
+    return plain(config, choices)
+
+
+def plain(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Resolve a composed config into plain containers and write the names of its choices into it.
+
+    Raises
+    ------
+    omegaconf.errors.MissingMandatoryValue
+        Where a value is still ``???``.
+    """
+    result = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(result, dict)
+    named = {str(key): value for key, value in choices.items() if not str(key).startswith("hydra/")}
+    return {
+        **{str(key): value for key, value in result.items()},
+        "choices": _regularizer_names(named, result),
+    }
+
+
+def _regularizer_names(choices: dict[str, Any], config: Mapping[Any, Any]) -> dict[str, Any]:
+    """Name the regularizers by what is in the config, since several can be chosen in one group."""
+    return {**choices, "regularizer": "+".join(config.get("regularizer") or {}) or "none"}
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, leaf value); an empty mapping and a list are leaves.
+
+    >>> list(flatten({"loss": {"gamma": 2}, "seed": 0}))
+    [('loss.gamma', 2), ('seed', 0)]
+    """
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def identity(config: Mapping[str, Any], without: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the flat part of a config that determines the result, less the given dotted keys."""
+    dropped = set(without)
+    return {
+        key: value for key, value in flatten(config) if key.split(".", 1)[0] not in NOT_IDENTITY and key not in dropped
+    }
+
+
+def fingerprint(config: Mapping[str, Any], without: Iterable[str] = ()) -> str:
+    """Return the hash that identifies a job; two configs with one fingerprint compute the same."""
+    text = json.dumps(identity(config, without), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def objective_fingerprint(config: Mapping[str, Any]) -> str:
+    """Return the hash of all that varies apart from seed and fold."""
+    return fingerprint(config, REPLICATE_KEYS)
+
+
+def parameters(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the short, flat parameters that a person compares: the choices' names and their settings."""
+    choices = config["choices"]
+    named = {
+        group: choices[group]
+        for group in (
+            "data",
+            "model",
+            "loss",
+            "weighting",
+            "regularizer",
+            "optimizer",
+            "scheduler",
+            "trainer",
+        )
+        if group in choices
+    }
+    settings = {
+        key: value
+        for group in (
+            "data",
+            "model",
+            "loss",
+            "weighting",
+            "regularizer",
+            "optimizer",
+            "scheduler",
+            "training",
+        )
+        for key, value in flatten({group: config.get(group) or {}})
+        if not key.endswith(("_target_", "_partial_")) and value != {}
+    }
+    return {
+        **named,
+        **settings,
+        "seed": config["seed"],
+        "epochs": config["trainer"]["max_epochs"],
+        "select.metric": config["select"]["metric"],
+    }

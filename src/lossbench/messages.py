@@ -1,0 +1,89 @@
+"""One line for every error: what was wrong, by which rule, and what it could have been."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from lossbench import composition
+from lossbench.errors import UserError
+
+JOB_FAILED, USER_ERROR = 1, 2
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """Return the line and the exit status for an error that ended the command."""
+    if isinstance(error, UserError):
+        return _flat(str(error)), USER_ERROR
+    if isinstance(error, MissingConfigException):
+        return _no_such_choice(error), USER_ERROR
+    if isinstance(error, MissingMandatoryValue):
+        return _missing_value(error), USER_ERROR
+    if isinstance(error, ConfigCompositionException):
+        return _composition(error), USER_ERROR
+    if isinstance(error, InterpolationKeyError | ConfigKeyError):
+        return _flat(str(error)), USER_ERROR
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        cause = error.__cause__ if isinstance(error.__cause__, UserError) else error
+        return _flat(str(cause)), USER_ERROR
+    if type(error).__name__ == "SweepFailed":
+        return str(error), JOB_FAILED
+    return f"{type(error).__name__}: {_flat(str(error))}", JOB_FAILED
+
+
+def _no_such_choice(error: MissingConfigException) -> str:
+    missing = str(error.missing_cfg_file or "").removesuffix(".yaml")
+    group, _, name = missing.rpartition("/")
+    options = sorted(error.options or [])
+    if not group or not options:
+        return _flat(str(error))
+    near = get_close_matches(name, options, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{group}={name}: no such choice; {group} is one of {', '.join(options)}{hint}"
+
+
+def _missing_value(error: MissingMandatoryValue) -> str:
+    key = error.full_key or ""
+    match = re.search(r"(?:value|Missing mandatory value): (\S+)", str(error))
+    key = key or (match.group(1) if match else "a value")
+    return f"{key} has no default and needs a value: {key}=..."
+
+
+def _composition(error: ConfigCompositionException) -> str:
+    text = str(error)
+    cause = str(error.__cause__ or "")
+    key = re.search(r"Could not override '([^']+)'", text)
+    if key is None:
+        return _flat(text)
+    name = key.group(1)
+    if "is not in struct" in cause or "No match in the defaults list" in text or "not in struct" in text:
+        known = _known_keys()
+        near = get_close_matches(name, known, 1, cutoff=0.6)
+        parent = name.rpartition(".")[0]
+        inside = sorted({key for key in known if key.rpartition(".")[0] == parent})
+        choices = f"; {parent} has {', '.join(key.rpartition('.')[2] for key in inside)}" if inside and parent else ""
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{name}: there is no such key{choices}{hint} (a new key is added with +{name}=...)"
+    return _flat(f"{text} {cause}")
+
+
+def _known_keys() -> list[str]:
+    """Return the groups and dotted keys of the default config."""
+    try:
+        config = composition.compose()
+    except (HydraException, OmegaConfBaseException, ValueError):
+        return []
+    groups = list(config["choices"])
+    return [*groups, *(key for key, _ in composition.flatten(config) if not key.endswith("_target_"))]
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())

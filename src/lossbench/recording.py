@@ -1,0 +1,195 @@
+"""What of a job goes into the record: its start, its epochs, and all that it leaves."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from lossbench import composition, naming
+from lossbench.evaluation import model_file
+from lossbench.evaluation.predictions import predictions
+from lossbench.tracking.run import RunRecord
+from lossbench.training.forward import scores_of
+
+if TYPE_CHECKING:
+    from lossbench.evaluation.evaluation import Evaluation
+    from lossbench.tracking.store import Store
+    from lossbench.tracking.sweep import SweepRecord
+    from lossbench.training.job import Job
+    from lossbench.training.trainer import Fit
+
+VERSIONED = (
+    "lossbench",
+    "torch",
+    "lightning",
+    "hydra-core",
+    "mlflow",
+    "torchmetrics",
+    "numpy",
+    "scikit-learn",
+)
+PREDICTIONS = "predictions.parquet"
+
+
+def started(store: Store, config: Mapping[str, Any], job: Job) -> RunRecord:
+    """Start the run of a job with all that is known before it trains."""
+    tracking = config["tracking"]
+    objective = tracking["objective"] or naming.objective_labels([config])[0]
+    record = RunRecord.start(
+        store,
+        naming.run_name(config, objective),
+        role="run",
+        params=composition.parameters(config),
+        tags=tags(config, job),
+        parent=tracking["parent"],
+        sweep=tracking["sweep"],
+        objective=objective,
+    )
+    try:
+        record.artifacts.text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), "config.yaml")
+        dataset = job.dataset
+        record.dataset(
+            dataset.name,
+            dataset.digest,
+            columns={**dict.fromkeys(dataset.feature_names, "double"), "target": "string"},
+            rows=sum(len(rows) for rows in (dataset.train, dataset.val, dataset.test) if rows is not None),
+            source=str(
+                config["data"].get("path") or f"{config['data']['_target_']}, seed {config['data']['source_seed']}"
+            ),
+        )
+    except BaseException as error:
+        record.__exit__(type(error), error, error.__traceback__)
+        raise
+    return record
+
+
+def reporter(record: RunRecord) -> Callable[[Mapping[str, float]], None]:
+    """Return what takes an epoch's row and puts it into the run's history."""
+
+    def report(row: Mapping[str, float]) -> None:
+        record.log([(int(row["epoch"]), {key: value for key, value in row.items() if key != "epoch"})])
+
+    return report
+
+
+def tags(config: Mapping[str, Any], job: Job) -> dict[str, Any]:
+    """Return a run's tags: what identifies the job, and what it ran on."""
+    fold = config["data"].get("fold")
+    return {
+        "lossbench.fingerprint": composition.fingerprint(config),
+        "lossbench.objective_fingerprint": composition.objective_fingerprint(config),
+        "lossbench.data": job.dataset.name,
+        "lossbench.seeds": job.dataset.seeds,
+        "lossbench.seed": config["seed"],
+        "lossbench.fold": fold,
+        "lossbench.job": config["tracking"]["job"],
+        "lossbench.overrides": config["tracking"]["overrides"],
+        "lossbench.resumed_from": config["ckpt_path"],
+        **environment(),
+    }
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Return the git commit of the current folder and the versions of what computes."""
+    found = {f"version.{name}": version(name) for name in VERSIONED}
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=composition.project()
+    )
+    return {
+        **found,
+        **({"mlflow.source.git.commit": commit.stdout.strip()} if commit.returncode == 0 else {}),
+    }
+
+
+def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, evaluation: Evaluation) -> None:
+    """Write what a job leaves and end its run as FINISHED; the selected epoch's figures are its final values."""
+    tracking = config["tracking"]
+    table = predictions(job.dataset, evaluation, lambda x: scores_of(job.network, x), tracking["predictions"])
+    if tracking["predictions"] != 0:
+        _keep_predictions(record, config, table)
+    record.artifacts.bytes(
+        model_file.dump(config, job.dataset, job.network, job.objective, evaluation, fitted.selected_epoch),
+        "model.pt",
+    )
+    if evaluation.undefined:
+        record.artifacts.json(evaluation.undefined, "undefined.json")
+    if tracking["figures"]:
+        _draw(record, job, fitted, evaluation, table)
+    chosen = next(row for row in fitted.history if row["epoch"] == fitted.selected_epoch)
+    training = {key: value for key, value in chosen.items() if key.startswith(("train/", "val/"))}
+    record.finish(
+        {
+            **training,
+            **evaluation.metrics,
+            **{f"threshold/{name}": value for name, value in evaluation.thresholds.items()},
+            "selected_epoch": fitted.selected_epoch,
+            "epochs": fitted.epochs,
+            "seconds": fitted.seconds,
+        }
+    )
+
+
+def _keep_predictions(record: RunRecord, config: Mapping[str, Any], table: pd.DataFrame) -> None:
+    buffer = io.BytesIO()
+    sweep = config["tracking"]["sweep"]
+    table.insert(0, "run_id", record.id)
+    table.to_parquet(buffer, index=False)
+    if sweep is None:
+        record.artifacts.bytes(buffer.getvalue(), PREDICTIONS)
+        return
+    # The sweep merges its jobs' shards into one table when it closes.
+    folder = shards(Path(config["paths"]["mlruns"]), sweep)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{record.id}.parquet").write_bytes(buffer.getvalue())
+
+
+def merge_predictions(record: SweepRecord, mlruns: Path) -> None:
+    """Make one table of what a sweep's jobs left, one shard in memory at a time, and clear them away."""
+    folder = shards(mlruns, record.id)
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        return
+    # Jobs on different data have different columns; a column that a shard lacks is null there.
+    schema = pa.unify_schemas([pq.read_schema(file).remove_metadata() for file in files])
+    merged = folder / "merged"
+    with pq.ParquetWriter(merged, schema) as writer:
+        for file in files:
+            table = pq.read_table(file)
+            columns = [
+                table[field.name].cast(field.type) if field.name in table.column_names
+                else pa.nulls(len(table), field.type)
+                for field in schema
+            ]  # fmt: skip
+            writer.write_table(pa.table(columns, schema=schema))
+    record.artifacts.file(merged, PREDICTIONS)
+    shutil.rmtree(folder)
+
+
+def shards(mlruns: Path, sweep: str) -> Path:
+    """Return the folder in which the jobs of a sweep leave their predictions."""
+    return mlruns / "shards" / sweep
+
+
+def _draw(record: RunRecord, job: Job, fitted: Fit, evaluation: Evaluation, table: pd.DataFrame) -> None:
+    from lossbench.evaluation import figures
+
+    drawn = {
+        "training_curves": figures.training_curves(fitted.history, fitted.selected_epoch),
+        "roc": figures.roc(job.dataset, evaluation),
+    }
+    if (table["split"] == "grid").any():
+        drawn["decision_regions"] = figures.decision_regions(job.dataset, table)
+    for name, figure in drawn.items():
+        record.artifacts.bytes(figures.png(figure), f"figures/{name}.png")

@@ -1,0 +1,54 @@
+"""Rows that nothing trained: the Bayes rule, where it is known, and the class prior, on the same test draws."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from lossbench import experiment
+from lossbench.data.dataset import Dataset
+from lossbench.evaluation import metrics
+from lossbench.tracking.run import RunRecord
+from lossbench.tracking.store import Store
+
+BAYES, CLASS_PRIOR = "Bayes rule", "class prior"
+
+
+def reference_metrics(dataset: Dataset) -> dict[str, dict[str, float]]:
+    """Return the metrics of every reference that a dataset has, by its name.
+
+    The class prior says the training split's class frequencies for every row: the floor. The Bayes rule says the true
+    posterior: no training can beat it but by luck of the draw.
+    """
+    result: dict[str, dict[str, float]] = {}
+    for split, rows in (("val", dataset.val), ("test", dataset.test)):
+        if rows is None:
+            continue
+        says = {CLASS_PRIOR: np.tile(dataset.task.priors, (len(rows), 1))}
+        if dataset.bayes is not None:
+            says[BAYES] = dataset.bayes(dataset.raw(rows))
+        for name, probs in says.items():
+            values = metrics.compute(rows.y, probs[None])
+            result.setdefault(name, {}).update({f"{split}/{key}": float(value[0]) for key, value in values.items()})
+    return result
+
+
+def record_references(store: Store, sweep: str, configs: Iterable[Mapping[str, Any]]) -> None:
+    """Record the references of every distinct data and seed of a sweep, as untrained children of it."""
+    distinct = {json.dumps([config["data"], config["seed"]], sort_keys=True, default=str): config for config in configs}
+    for config in distinct.values():
+        fold = config["data"].get("fold")
+        for name, values in reference_metrics(experiment.draw(config)).items():
+            record = RunRecord.start(
+                store,
+                f"s{config['seed']}{'' if fold is None else f' f{fold}'} · {name}",
+                role="reference",
+                params={"data": config["choices"].get("data"), "seed": config["seed"], "data.fold": fold},
+                parent=sweep,
+                sweep=sweep,
+                objective=name,
+            )
+            record.finish(values)

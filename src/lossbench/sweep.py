@@ -1,0 +1,269 @@
+"""Many jobs: expand, compose, check, dispatch; the sweep's run is opened and closed here, whatever happens."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+from lossbench import composition, naming
+from lossbench.errors import CannotServe, UserError
+from lossbench.expansion import compose_all, expand
+from lossbench.progress import overall_bar
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+    from hydra.plugins.launcher import Launcher
+
+    from lossbench.answer import Answer
+    from lossbench.data.dataset import Dataset
+    from lossbench.tracking.run import Status
+    from lossbench.tracking.store import Store
+    from lossbench.tracking.sweep import SweepRecord
+
+
+class SweepFailed(Exception):
+    """At least one job of a sweep raised; it is recorded and shown, and the exit status is 1."""
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job of a sweep, before it runs."""
+
+    number: int
+    overrides: tuple[str, ...]
+    config: dict[str, Any]
+    objective: str = ""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A job whose components cannot serve the task or each other, which is no failure."""
+
+    overrides: tuple[str, ...]
+    reason: str
+
+
+def run_sweep(
+    arguments: Sequence[str], config: DictConfig, loader: ConfigLoader, launcher: Launcher
+) -> list[Sequence[JobReturn]]:
+    """Run every combination of the overrides and end in a leaderboard.
+
+    Parameters
+    ----------
+    arguments
+        Hydra overrides, sweeps included; a later one wins over an earlier one with the same key.
+    config
+        The sweep's own composed config.
+    loader, launcher
+        Hydra's, set up.
+
+    Returns
+    -------
+    list
+        One batch of job returns, as Hydra's sweepers do.
+
+    Raises
+    ------
+    UserError
+        Where a job could not start; nothing has been trained then.
+    SweepFailed
+        After the end, where a job raised.
+    KeyboardInterrupt
+        After what finished has been recorded and shown.
+    """
+    combinations = expand(OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)))
+    jobs, left_out = check_jobs(combinations, compose_all(combinations, config, loader))
+
+    from lossbench.tracking.store import open_store
+
+    shared = jobs[0].config
+    mlruns = Path(shared["paths"]["mlruns"])
+    store = open_store(mlruns, shared["tracking"]["uri"], shared["tracking"]["experiment"])
+    name = config.hydra.runtime.choices.get("comparison") or naming.sweep_name([job.config for job in jobs])
+    console = Console()
+    with (
+        recorded(store, str(name), jobs, left_out, console) as record,
+        overall_bar(console, config.hydra.sweep.dir, len(jobs)),
+    ):
+        returns = launcher.launch([_told(job, record) for job in jobs], initial_job_idx=0)
+    return [returns]
+
+
+def check_jobs(
+    combinations: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]
+) -> tuple[list[PlannedJob], list[LeftOut]]:
+    """Build every job's parts once, so that a wrong override costs no training.
+
+    Raises
+    ------
+    UserError
+        For the first job that is refused, naming it; or where every job is left out.
+    """
+    from lossbench import experiment
+
+    drawn: dict[str, Dataset] = {}
+    jobs: list[PlannedJob] = []
+    left_out: list[LeftOut] = []
+    for number, (overrides, config) in enumerate(zip(combinations, configs, strict=True)):
+        try:
+            # One draw serves all seeds: parts are checked against its task, not its rows.
+            key = composition.fingerprint({"data": config["data"]}, composition.REPLICATE_KEYS)
+            if key not in drawn:
+                drawn[key] = experiment.draw(config)
+            experiment.check(config, drawn[key])
+        except CannotServe as refusal:
+            left_out.append(LeftOut(tuple(overrides), str(refusal)))
+        except UserError as error:
+            raise UserError(f"job {number} ({' '.join(overrides)}): {error}") from error
+        else:
+            jobs.append(PlannedJob(number, tuple(overrides), config))
+    if not jobs:
+        raise UserError(f"no job of this sweep can run; the first: {left_out[0].reason}")
+    labels = naming.objective_labels([job.config for job in jobs])
+    _check_comparison(jobs[0].config["compare"], labels)
+    return [replace(job, objective=label) for job, label in zip(jobs, labels, strict=True)], left_out
+
+
+def _check_comparison(compare: dict[str, Any], labels: Sequence[str]) -> None:
+    from lossbench.comparison.direction import direction
+
+    if compare["metric"] is not None:
+        direction(compare["metric"], compare["direction"])
+    # The shipped default may be absent from a sweep; another baseline was named by a person.
+    if compare["baseline"] not in (None, "cross_entropy", *labels):
+        raise UserError(f"compare.baseline is one of {', '.join(dict.fromkeys(labels))}, got {compare['baseline']!r}")
+
+
+def _told(job: PlannedJob, record: SweepRecord) -> list[str]:
+    """Return a job's overrides with what it has to know of its sweep."""
+    return [
+        *job.overrides,
+        f"tracking.sweep={record.id}",
+        f"tracking.parent={record.objectives[job.objective]}",
+        f"tracking.objective={_quoted(job.objective)}",
+        f"tracking.overrides={_quoted(' '.join(job.overrides))}",
+        f"tracking.job={job.number}",
+    ]
+
+
+def _quoted(text: str) -> str:
+    """Quote a text for Hydra's grammar, with interpolations kept from resolving.
+
+    >>> print(_quoted('a "b" ${c}'))
+    "a \\"b\\" \\${c}"
+    """
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${")
+    return f'"{escaped}"'
+
+
+@contextmanager
+def recorded(
+    store: Store, name: str, jobs: Sequence[PlannedJob], left_out: Sequence[LeftOut], console: Console
+) -> Iterator[SweepRecord]:
+    """Own a sweep's run around its jobs: whatever happens in the block, it ends with a leaderboard and a true status.
+
+    Raises
+    ------
+    SweepFailed
+        After the end, where a job raised.
+    """
+    from lossbench.tracking.sweep import SweepRecord
+
+    compare, select = jobs[0].config["compare"], jobs[0].config["select"]
+    metric = compare["metric"] or (select["metric"] or "val/auroc").replace("val/", "test/", 1)
+    record = SweepRecord.open(
+        store,
+        name,
+        objectives={job.objective: _defining(job) for job in jobs},
+        tags={
+            "lossbench.metric": metric,
+            "lossbench.baseline": compare["baseline"] if compare["baseline"] in {j.objective for j in jobs} else None,
+            "lossbench.direction": compare["direction"],
+            "lossbench.jobs": len(jobs),
+            "lossbench.command": shlex.join(["lossbench", *sys.argv[1:]]),
+        },
+        left_out=[(" ".join(job.overrides), job.reason) for job in left_out],
+    )
+    status: Status = "FINISHED"
+    traceback = None
+    try:
+        yield record
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    except Exception:
+        import traceback as format_traceback
+
+        status, traceback = "FAILED", format_traceback.format_exc()
+        raise
+    finally:
+        # Nothing may interrupt the closing: a second Ctrl-C would leave runs that claim to be RUNNING.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            found = _close(store, record, jobs, status, traceback)
+            _show(store, record.id, found, console)
+        finally:
+            signal.signal(signal.SIGINT, before)
+    failed = 0 if found is None else int((found.runs["status"] != "FINISHED").sum())
+    if failed:
+        raise SweepFailed(f"{failed} of {len(jobs)} jobs failed; the list above has their overrides")
+
+
+def _defining(job: PlannedJob) -> dict[str, Any]:
+    choices = job.config["choices"]
+    return {part: choices[part] for part in (*naming.PARTS, *naming.OTHERS) if choices.get(part) is not None}
+
+
+def _close(
+    store: Store, record: SweepRecord, jobs: Sequence[PlannedJob], status: Status, traceback: str | None
+) -> Answer | None:
+    """End every run of the sweep, with its answer where there is one."""
+    from lossbench.answer import answer
+    from lossbench.comparison.summary import summaries
+    from lossbench.recording import merge_predictions
+    from lossbench.references import record_references
+
+    found = None
+    try:
+        record.end_unfinished("KILLED" if status == "KILLED" else "FAILED")
+        if status == "FINISHED":
+            record_references(store, record.id, [job.config for job in jobs])
+        merge_predictions(record, store.mlruns)
+        found = answer(store, record.id)
+    finally:
+        failed = found is not None and (found.runs["status"] == "FAILED").any()
+        baseline = None if found is None else found.table.attrs["baseline"]
+        record.close(
+            "FAILED" if status == "FINISHED" and failed else status,
+            unfinished="KILLED" if status == "KILLED" else "FAILED",
+            summaries=None if found is None else summaries(found.runs, baseline),
+            leaderboard=None if found is None else found.table,
+            note=None if found is None else found.markdown,
+            metrics=None if found is None else {"jobs": len(jobs), "failed": len(found.failures)},
+            error=traceback,
+        )
+    return found
+
+
+def _show(store: Store, sweep: str, found: Answer | None, console: Console) -> None:
+    from lossbench.answer import chart_link
+
+    if found is None:
+        console.print("no job finished")
+        return
+    found.show(console)
+    console.print(Text(f"sweep {sweep}; again with: lossbench compare {sweep[:8]}"))
+    console.print(Text("charts, after `lossbench ui`:"))
+    console.print(Text(chart_link(store, sweep, found)), soft_wrap=True)

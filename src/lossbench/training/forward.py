@@ -1,0 +1,57 @@
+"""Scores and features of a network, whether it is one of ours or a plain module of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lossbench.errors import CannotServe
+from lossbench.models.network import Network
+from lossbench.objective.objective import Objective
+from lossbench.streams import seeded
+
+
+def propagate(network: nn.Module, x: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor | None]:
+    """Return scores (N, 1) or (N, K) and features (N, H); a plain module has scores alone."""
+    if isinstance(network, Network):
+        features = network.features(x, masks)
+        return network.head(features), features
+    return network(x), None
+
+
+def attach_head(network: nn.Module, objective: Objective, seed: int, dtype: torch.dtype) -> None:
+    """Replace the network's last layer by the loss's own, where it brings one.
+
+    Raises
+    ------
+    CannotServe
+        Where a loss or regularizer needs features that the network does not have.
+    """
+    if not isinstance(network, Network):
+        if "features" not in objective.needs:
+            return
+        raise CannotServe(f"{objective.loss.name} needs features, and {type(network).__name__} returns scores alone")
+    with seeded(seed, "init", 1):
+        head = objective.loss.head(objective.task, network.n_features)
+    if head is not None:
+        network.head = head.to(dtype)
+
+
+@torch.no_grad()
+def scores_of(network: nn.Module, x: NDArray[np.float64], rows: int = 65_536) -> NDArray[np.float64]:
+    """Return the scores of all rows in evaluation mode as float64, ``rows`` at a time to bound memory."""
+    first = next(iter(network.state_dict().values()), torch.empty(0))
+    training = network.training
+    network.eval()
+    try:
+        blocks = [
+            propagate(network, torch.as_tensor(block, dtype=first.dtype, device=first.device))[0].double().cpu()
+            for block in np.split(x, range(rows, len(x), rows))
+        ]
+    finally:
+        network.train(training)
+    return torch.cat(blocks).numpy()

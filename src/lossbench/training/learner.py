@@ -1,0 +1,209 @@
+"""The LightningModule: one network under one objective, its epoch's figures in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from lossbench import streams
+from lossbench.evaluation import metrics
+from lossbench.models.network import Network
+from lossbench.objective.regularizer import Step, weight_names
+from lossbench.training.forward import propagate
+from lossbench.training.job import Job
+from lossbench.training.optimizer import build_optimizer, build_scheduler, step_scheduler
+
+
+class Diverged(RuntimeError):
+    """A loss or a parameter that is no longer finite; the run is FAILED."""
+
+
+class Learner(L.LightningModule):
+    """Train a :class:`Job`'s network; leave one row of figures per epoch in :attr:`history`.
+
+    The figures go straight into ``trainer.callback_metrics``, where Lightning's callbacks look for them: ``self.log``
+    would make them float32 and cost more than a small network's training step.
+
+    Parameters
+    ----------
+    job
+        What to train.
+    report
+        Called with each row as it comes, on a resume first with those of the epochs before.
+    """
+
+    def __init__(self, job: Job, report: Callable[[Mapping[str, float]], None] | None = None) -> None:
+        super().__init__()
+        self.job = job
+        self.report = report
+        self.network = job.network
+        self.objective = job.objective
+        self.history: list[dict[str, float]] = []
+        self._per_epoch = metrics.names_for(job.dataset.task.n_classes, ece=False)
+        parameters = dict(job.network.named_parameters())
+        self._weights: Mapping[str, Tensor] = {name: parameters[name] for name in weight_names(job.network)}
+        self._needs_input_gradient = "input_gradient" in job.objective.needs
+        self._noise: torch.Generator | None = None
+        self._sums: Tensor | None = None
+        self._names: list[str] = []
+        self._rows = 0
+        self._scheduler: Any = None
+        self._scheduler_state: dict[str, Any] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the raw scores of a batch."""
+        return propagate(self.network, x)[0]
+
+    def _step(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Return the named terms of one training batch, differentiable."""
+        x, target = batch
+        if self._needs_input_gradient:
+            x = x.detach().requires_grad_()
+        scores, features = self._propagate_with_dropout(x)
+        prediction = self.objective.predict(scores, features)
+
+        def input_gradient() -> Tensor:
+            mean = self.objective.mean_loss(prediction, target)
+            return len(x) * torch.autograd.grad(mean, x, create_graph=True)[0]
+
+        return self.objective(Step(self._weights, x, features, prediction, target, input_gradient))
+
+    def _propagate_with_dropout(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Give our networks their masks, and a user's own module torch's global generator at our stream's place."""
+        if self._noise is None:
+            raise RuntimeError("a training step outside an epoch has no dropout stream")
+        if isinstance(self.network, Network):
+            return propagate(self.network, x, self.network.draw_masks(len(x), self._noise, x.dtype))
+        with _global_generator_at(self._noise):
+            return propagate(self.network, x)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        terms = self._step(batch)
+        rows = len(batch[1])
+        values = torch.stack([term.detach() for term in terms.values()]).double()
+        if self._sums is None:
+            self._names, self._sums, self._rows = list(terms), values * rows, rows
+        else:
+            self._sums.add_(values, alpha=rows)
+            self._rows += rows
+        return terms["objective"]
+
+    def on_train_epoch_start(self) -> None:
+        epoch = self.current_epoch
+        self._noise = streams.generator(self.job.seed, "dropout", epoch)
+        self.objective.at_epoch(epoch)
+        self.trainer.datamodule.set_epoch(epoch)  # type: ignore[attr-defined]
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.objective.acts_after_step:
+            rates = {
+                id(parameter): float(group["lr"])
+                for group in self.optimizers().param_groups  # type: ignore[union-attr]
+                for parameter in group["params"]
+            }
+            self.objective.after_step(
+                self._weights, {name: rates[id(weight)] for name, weight in self._weights.items()}
+            )
+
+    def end_epoch(self) -> Mapping[str, float]:
+        """Validate, and return the epoch's row of figures.
+
+        Raises
+        ------
+        Diverged
+            Where the training loss or a parameter is no longer finite.
+        """
+        assert self._sums is not None
+        epoch = self.current_epoch
+        means = (self._sums / self._rows).tolist()
+        self._sums = None
+        row = {f"train/{name}": value for name, value in zip(self._names, means, strict=True)}
+        for name, value in row.items():
+            if not math.isfinite(value):
+                raise Diverged(f"{name} became {value} in epoch {epoch}")
+        largest = torch.nn.utils.get_total_norm(
+            [parameter.detach() for parameter in self.parameters()], norm_type=math.inf
+        )
+        if not math.isfinite(largest):
+            raise Diverged(f"a parameter became {float(largest)} in epoch {epoch}")
+        if self._scheduler is not None:
+            row["train/lr"] = float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        row |= self._validate()
+        self._keep({"epoch": epoch, **row})
+        self.trainer.callback_metrics.update(row)
+        for logger in self.loggers:
+            logger.log_metrics(row, step=epoch)
+        return row
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """Return the figures of the validation split, in evaluation mode.
+
+        Lightning's own validation loop costs as much as a small network's whole epoch, and has nothing to add for
+        a split that is in memory.
+        """
+        self.network.eval()
+        losses, scores, targets = [], [], []
+        for x, target in self.trainer.datamodule.val_batches():  # type: ignore[attr-defined]
+            batch_scores, features = propagate(self.network, x)
+            mean = self.objective.mean_loss(self.objective.predict(batch_scores, features), target)
+            losses.append(float(mean) * len(target))
+            scores.append(batch_scores)
+            targets.append(target)
+        self.network.train()
+        target = torch.cat(targets)
+        probs = self.objective.predict(torch.cat(scores).double()).probs
+        figures = metrics.compute(target.cpu().numpy(), probs.cpu().numpy()[None], self._per_epoch)
+        return {
+            "val/loss": sum(losses) / len(target),
+            **{f"val/{name}": float(value[0]) for name, value in figures.items()},
+        }
+
+    def _keep(self, row: dict[str, float]) -> None:
+        self.history.append(row)
+        if self.report is not None:
+            self.report(row)
+
+    def on_train_epoch_end(self) -> None:
+        # Every scheduler steps here, once an epoch. Lightning would step the others before validation and a plateau
+        # after the last hook in which a checkpoint can be saved, so that no resume could be exact.
+        if self._scheduler is not None:
+            step_scheduler(self._scheduler, self.trainer.callback_metrics, self.job.rule)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        optimizer = build_optimizer(self.job)
+        self._scheduler = build_scheduler(self.job, optimizer)
+        if self._scheduler is not None and self._scheduler_state is not None:
+            self._scheduler.load_state_dict(self._scheduler_state)
+        return optimizer
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = self.history
+        checkpoint["scheduler"] = None if self._scheduler is None else self._scheduler.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for row in checkpoint["history"]:
+            self._keep(row)
+        self._scheduler_state = checkpoint["scheduler"]
+
+
+@contextmanager
+def _global_generator_at(generator: torch.Generator) -> Iterator[None]:
+    before = torch.get_rng_state()
+    torch.set_rng_state(generator.get_state())
+    try:
+        yield
+    finally:
+        generator.set_state(torch.get_rng_state())
+        torch.set_rng_state(before)
+
+
+def trainable(network: nn.Module) -> bool:
+    """Say whether the network has a parameter to train; the class prior has none."""
+    return any(parameter.requires_grad for parameter in network.parameters())

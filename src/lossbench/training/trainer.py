@@ -1,0 +1,184 @@
+"""Fit a job with Lightning's Trainer: the reference that every faster way has to equal."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.trainer.states import TrainerStatus
+
+from lossbench.errors import UserError
+from lossbench.training.callbacks import EndEpoch, LiveBar, ResumePoint
+from lossbench.training.datamodule import DataModule
+from lossbench.training.job import Job
+from lossbench.training.learner import Diverged, Learner, trainable
+from lossbench.training.selection import Selection
+
+PRECISIONS = {"32-true": torch.float32, "64-true": torch.float64}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What training left: the job's network and objective hold the selected epoch's parameters.
+
+    ``history`` has one mapping per epoch (``epoch``, ``train/...``, ``val/...``); ``seconds`` is training with its
+    validation.
+    """
+
+    selected_epoch: int
+    epochs: int
+    history: list[dict[str, float]]
+    seconds: float
+
+
+def dtype_of(trainer: Mapping[str, Any]) -> torch.dtype:
+    """Return the dtype that a trainer config asks for.
+
+    Raises
+    ------
+    UserError
+        For a precision other than full 32 or 64 bits.
+    """
+    precision = str(trainer.get("precision", "32-true"))
+    if precision not in PRECISIONS:
+        raise UserError(f"trainer.precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
+    return PRECISIONS[precision]
+
+
+def build_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback], loggers: Sequence[Logger]) -> L.Trainer:
+    """Build Lightning's Trainer without what we replace: its bars, its checkpoints, its metric logging.
+
+    Raises
+    ------
+    UserError
+        Where the trainer refuses its settings or the machine lacks the accelerator.
+    """
+    settings = dict(settings)
+    if settings.get("accelerator") == "mps":
+        raise UserError("trainer.accelerator=mps cannot serve: Apple's MPS has no float64; use trainer=cpu")
+    try:
+        return L.Trainer(
+            **settings,
+            callbacks=list(callbacks),
+            logger=list(loggers) or False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            # Rows go to the loggers once an epoch, from the learner.
+            log_every_n_steps=2**31,
+        )
+    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
+        raise UserError(f"trainer: {_one_line(error)}") from error
+
+
+def fit(
+    job: Job,
+    settings: Mapping[str, Any],
+    *,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    checkpoint: Path | None = None,
+    resume_every: int | None = None,
+    resume_from: Path | None = None,
+    report: Callable[[Mapping[str, float]], None] | None = None,
+    live: bool = False,
+) -> Fit:
+    """Train a job with Lightning and leave the selected epoch in its network and objective.
+
+    Parameters
+    ----------
+    job
+        What to train.
+    settings
+        Arguments of ``lightning.Trainer``; ``max_epochs`` is the job's.
+    callbacks, loggers
+        The user's own, beside ours.
+    checkpoint, resume_every
+        Write the first at every n-th epoch boundary.
+    resume_from
+        A file that an earlier fit wrote as ``checkpoint``.
+    report
+        Called with each epoch's row as it comes.
+    live
+        Show a progress bar.
+
+    Raises
+    ------
+    Diverged
+        When a loss or a parameter is no longer finite.
+    KeyboardInterrupt
+        On Ctrl-C, which Lightning turns into SystemExit.
+    UserError
+        For a network without parameters or settings that the trainer refuses.
+    """
+    if not trainable(job.network):
+        raise UserError(f"{type(job.network).__name__} has no parameters to train; it is a reference, not a model")
+    select = EndEpoch(Selection(job.rule))
+    ours: list[Callback] = [select]
+    if checkpoint is not None and resume_every is not None:
+        ours.append(ResumePoint(checkpoint, resume_every))
+    if live:
+        ours.append(LiveBar(job.rule.metric))
+    learner = Learner(job, report)
+    with quiet(), _interruptible():
+        trainer = build_trainer({**settings, "max_epochs": job.epochs}, [*ours, *callbacks], loggers)
+        start = time.perf_counter()
+        try:
+            trainer.fit(learner, datamodule=DataModule(job), ckpt_path=resume_from, weights_only=True)
+        except SystemExit as stop:
+            if trainer.state.status == TrainerStatus.INTERRUPTED:
+                raise KeyboardInterrupt from stop
+            raise
+        seconds = time.perf_counter() - start
+    if select.selection.epoch[0] < 0:
+        raise Diverged(f"{job.rule.metric} was undefined in every epoch, so no epoch can be selected")
+    if select.parameters is not None:
+        learner.load_state_dict(select.parameters)
+    learner.cpu()
+    return Fit(int(select.selection.epoch[0]), len(learner.history), learner.history, seconds)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Undo Lightning's handling of Ctrl-C, which leaves SIGINT ignored for the rest of the process."""
+    try:
+        before = signal.getsignal(signal.SIGINT)
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and before is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Lightning's tips and hardware lines out of the terminal; its warnings and errors stay."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # In-memory tensors need no loader workers (lightning 2.6: trainer/connectors/data_connector.py).
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # lightning 2.6 calls an isinstance check that torch 2.13 deprecates (lightning/pytorch/utilities/_pytree.py).
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
