@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossbench.data.batches import Batches, order
+from lossbench.data.batches import Batches
+from lossbench.data.order import order
 
 
 def rows(n: int) -> tuple[torch.Tensor, torch.Tensor]:

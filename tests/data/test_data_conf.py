@@ -9,6 +9,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from lossbench.data.bundled import Bundled
 from lossbench.data.iris import Iris
 from lossbench.data.rings import Rings
 from lossbench.data.source import Source
@@ -17,6 +18,9 @@ from lossbench.data.table import Table
 CONF = Path(__file__).parents[2] / "conf" / "data"
 # A batch size is a choice of training, not of the source.
 SHIPPED: dict[str, Source] = {
+    "breast_cancer": Bundled(name="breast_cancer", source_seed=3, split_seed=3, batch_size=64),
+    "digits": Bundled(name="digits", source_seed=3, split_seed=3, batch_size=128),
+    "wine": Bundled(name="wine", source_seed=3, split_seed=3),
     "iris": Iris(source_seed=3, split_seed=3),
     "rings": Rings(source_seed=3, split_seed=3, batch_size=100),
     "table": Table(source_seed=3, split_seed=3, batch_size=256, path="people.csv", target="churned"),

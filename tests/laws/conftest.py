@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,43 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
     ("loss", "focal", {"gamma": 0.5}),
     ("loss", "focal", {"alpha": 0.75}),
     ("loss", "focal", {"alpha": [0.4, 0.3, 0.2, 0.1]}),
+    ("loss", "logit_adjusted", {"tau": 0}),
+    ("loss", "ldam", {"scale": 30.0}),
+    ("loss", "ldam", {"max_m": 0}),
+    ("loss", "vector_scaling", {"gamma": 0}),
+    ("loss", "vector_scaling", {"gamma": 0, "tau": 0}),
+    ("loss", "dual_focal", {"gamma": 0}),
+    ("loss", "asymmetric", {"gamma_neg": 0, "gamma_pos": 0, "clip": 0}),
+    ("loss", "asymmetric", {"gamma_neg": 0}),
+    ("loss", "asymmetric_single_label", {"gamma_neg": 0, "eps": 0}),
+    ("loss", "asymmetric_single_label", {"gamma_pos": 1.0}),
+    ("loss", "poly1", {"epsilon": -1}),
+    ("loss", "bi_tempered", {"t1": 1, "t2": 1}),
+    ("loss", "bi_tempered", {"t1": 0.2, "t2": 1.8}),
+    ("loss", "generalized_cross_entropy", {"q": 1}),
+    ("loss", "symmetric_cross_entropy", {"beta": 0}),
+    ("loss", "smooth_l1", {"beta": 0.3}),
+    ("loss", "huber", {"delta": 0.3}),
+    ("loss", "multi_margin", {"p": 2}),
+    ("loss", "dice", {"smoothing": 1.0, "squared": True}),
+    ("loss", "pairwise_auc", {"average": "macro"}),
+    ("loss", "average_precision", {"average": "macro"}),
+    ("loss", "pairwise_auc", {"surrogate": "squared"}),
+    ("loss", "pairwise_auc", {"surrogate": "hinge"}),
+    ("loss", "pairwise_auc", {"surrogate": "logistic"}),
+    ("loss", "cosface", {"margin": 0}),
+    ("loss", "arcface", {"margin": 0}),
     ("weighting", "balanced", {"by": "count"}),
     ("weighting", "balanced", {"start": 3}),
     ("weighting", "explicit", {"vector": [1.0, 2.0, 3.0, 4.0]}),
+    ("weighting", "inverse_sqrt", {"start": 2}),
+    ("weighting", "effective_number", {"beta": 0.9, "by": "count"}),
+    ("regularizer", "l1", {"proximal": True}),
+    ("regularizer", "l2", {"schedule": "cosine"}),
+    ("regularizer", "group_lasso", {"groups": "rows"}),
+    ("regularizer", "group_lasso", {"proximal": True, "schedule": "warm_up"}),
+    ("regularizer", "spectral", {"method": "power"}),
+    ("regularizer", "confidence_penalty", {"schedule": "warm_up", "until": 2}),
 ]
 
 
@@ -100,12 +135,14 @@ class Case:
         return Prediction(scores, loss.link, features.to(scores.dtype) if "features" in loss.needs else None)
 
 
+@cache
 def _cases(kind: str) -> list[Any]:
     settings = [(path.stem, {}) for path in sorted((CONF / kind).glob("*.yaml"))]
     settings += [(name, changes) for part, name, changes in VARIANTS if part == kind]
     cases = []
     for name, changes in settings:
-        config = OmegaConf.to_container(OmegaConf.load(CONF / kind / f"{name}.yaml"), resolve=True)
+        run = OmegaConf.create({"trainer": {"max_epochs": 8}, "part": OmegaConf.load(CONF / kind / f"{name}.yaml")})
+        config = OmegaConf.to_container(run.part, resolve=True)
         if not config:  # regularizer/none
             continue
         served = 0
@@ -133,12 +170,12 @@ def weighting_cases() -> list[Case]:
     return [parameter.values[0] for parameter in _cases("weighting")]
 
 
+def stack(modules: list[torch.nn.Module]) -> tuple[dict, dict, torch.nn.Module]:
+    """Return the parameters and buffers of modules stacked, and a stateless copy to call with them."""
+    parameters, buffers = torch.func.stack_module_state(modules)
+    return parameters, buffers, deepcopy(modules[0]).to("meta")
+
+
 @pytest.fixture
 def copies() -> Any:
-    """Return modules' state stacked and a stateless copy to call with it."""
-
-    def stack(modules: list[torch.nn.Module]) -> tuple[dict, dict, torch.nn.Module]:
-        parameters, buffers = torch.func.stack_module_state(modules)
-        return parameters, buffers, deepcopy(modules[0]).to("meta")
-
     return stack

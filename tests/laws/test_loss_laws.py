@@ -112,6 +112,10 @@ def test_batch_of_one_class_is_finite(loss_case):
         value.sum().backward()
         assert value.isfinite().all()
         assert scores.grad.isfinite().all()
+        if "both_classes" in loss.needs:
+            assert value == 0
+            assert (scores.grad == 0).all()
+            assert all((parameter.grad == 0).all() for parameter in loss.parameters())
 
 
 def test_renaming_classes(loss_case):
@@ -238,7 +242,7 @@ def minimum(loss, eta: Tensor) -> Tensor:
         return (values.reshape(len(scores), -1) * eta).sum(dim=-1)
 
     if len(eta) == 2:  # a grid, zoomed in on: needs no derivative
-        middle, width = 0.0, 15.0
+        middle, width = 0.0, 40.0
         while width > 1e-9:
             grid = torch.linspace(middle - width, middle + width, 201, dtype=torch.float64)
             middle = grid[risk(grid[:, None]).argmin()].item()

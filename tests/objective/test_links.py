@@ -8,7 +8,7 @@ import scipy.special
 import torch
 
 from lossbench.errors import CannotServe
-from lossbench.objective.links import Sigmoid, Softmax
+from lossbench.objective.links import Sigmoid, Softmax, Sparsemax, TemperedSoftmax
 from lossbench.objective.prediction import Prediction
 
 SCORES = torch.tensor([[0.3, -2.0, 1.5], [4.0, 4.0, -4.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
@@ -60,3 +60,43 @@ def test_features_that_are_not_there_are_refused_by_name():
     assert Prediction(SCORES, Softmax(), features=SCORES).features is SCORES
     with pytest.raises(CannotServe, match="features"):
         _ = Prediction(SCORES, Softmax()).features
+
+
+@pytest.mark.parametrize("t", [1, 1 + 1e-9, 1.4, 2, 5])
+@pytest.mark.parametrize("n_scores", [1, 3, 50])
+def test_tempered_softmax_is_converged(t, n_scores):
+    generator = torch.Generator().manual_seed(0)
+    for size in (0.1, 3, 300):
+        scores = size * torch.randn(20, n_scores, generator=generator, dtype=torch.float64)
+        probs = TemperedSoftmax(torch.tensor(t, dtype=torch.float64)).probs(scores)
+        torch.testing.assert_close(probs.sum(dim=-1), torch.ones(20, dtype=torch.float64), rtol=0, atol=1e-12)
+        if t == 1:
+            torch.testing.assert_close(probs, Softmax().probs(scores), rtol=1e-11, atol=1e-15)
+
+
+def test_tempered_softmax_has_exact_first_and_second_derivatives():
+    """For t = 2 and two classes p = 1 / (1 - s + lambda) in closed form: 1/p - 1/(1 - p) = -s."""
+    scores = torch.tensor([[0.7]], dtype=torch.float64, requires_grad=True)
+    p = TemperedSoftmax(torch.tensor(2.0)).positive_prob(scores)
+    (slope,) = torch.autograd.grad(p.sum(), scores, create_graph=True)
+    (bend,) = torch.autograd.grad(slope.sum(), scores)
+    root = (0.7 - 2 + np.sqrt(0.7**2 + 4)) / 1.4
+    w = 1 / root**2 + 1 / (1 - root) ** 2
+    assert p.item() == pytest.approx(root, rel=1e-12)
+    assert slope.item() == pytest.approx(1 / w, rel=1e-12)
+    assert bend.item() == pytest.approx((2 / root**3 - 2 / (1 - root) ** 3) / w**3, rel=1e-10)
+
+
+def test_sparsemax_is_the_nearest_point_of_the_simplex():
+    generator = torch.Generator().manual_seed(0)
+    scores = 1.5 * torch.randn(30, 6, generator=generator, dtype=torch.float64)
+    probs = Sparsemax().probs(scores)
+    torch.testing.assert_close(probs.sum(dim=1), torch.ones(30, dtype=torch.float64))
+    assert (probs >= 0).all()
+    assert 0 < (probs == 0).double().mean() < 1
+    # nearest: z - p is constant where p > 0, and no larger elsewhere
+    apart = scores - probs
+    highest = apart.amax(dim=1, keepdim=True)
+    assert ((apart - highest).abs()[probs > 0] < 1e-12).all()
+    two = torch.tensor([[-3.0], [-0.5], [0.2], [4.0]])
+    torch.testing.assert_close(Sparsemax().positive_prob(two), ((1 + two) / 2).clamp(0, 1))

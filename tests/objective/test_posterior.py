@@ -8,8 +8,10 @@ import torch
 from scipy.optimize import minimize, minimize_scalar, nnls
 
 from lossbench.errors import CannotServe
+from lossbench.objective.losses.asymmetric import Asymmetric
 from lossbench.objective.losses.external import External
 from lossbench.objective.losses.focus import Focal
+from lossbench.objective.losses.imbalance import LogitAdjusted
 from lossbench.objective.losses.likelihood import Brier, bce_with_logits, cross_entropy
 from lossbench.objective.posterior import _simplex, posterior
 from lossbench.objective.prediction import Prediction
@@ -42,8 +44,10 @@ def risk(loss, scores, truth):
         (bce_with_logits(pos_weight=30), 0.500),
         (cross_entropy(label_smoothing=0.1), 0.079),
         (cross_entropy(), 0.0323),
+        (LogitAdjusted(), 0.500),
+        (Asymmetric(), 0.389),
     ],
-    ids=["focal", "pos_weight", "label_smoothing", "cross_entropy"],
+    ids=["focal", "pos_weight", "label_smoothing", "cross_entropy", "logit_adjusted", "asymmetric"],
 )
 def test_raw_sigmoid_is_off_and_the_posterior_is_not(loss, raw):
     loss = bound(loss, TWO)

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from lossbench.data.order import Sampler
 from lossbench.data.scaling import Scaler
 from lossbench.task import Task
 
@@ -70,6 +71,8 @@ class Dataset:
         Rows of a training batch; None is the full batch.
     bayes
         The true class posterior as a function of x in original units, (N, F) -> (N, K); None where unknown.
+    sampler
+        How training batches draw rows; ``task`` counts those of the split, whatever is drawn.
     """
 
     name: str
@@ -83,6 +86,18 @@ class Dataset:
     digest: str
     batch_size: int | None
     bayes: Callable[[np.ndarray], np.ndarray] | None
+    sampler: Sampler = "natural"
+
+    @property
+    def sampling_rates(self) -> np.ndarray | None:
+        """How often training draws a row of each class relative to the natural training split, (K,).
+
+        Share in the batches / prior, 1 / (K prior) for the balanced sampler; None for the natural one, where all
+        are 1.
+        """
+        if self.sampler == "natural":
+            return None
+        return 1 / (self.task.n_classes * np.array(self.task.priors))
 
     def raw(self, rows: Rows) -> np.ndarray:
         """Return the inputs of a split in original units, (N, F) (equal to the draw up to rounding)."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from lossbench.data.checks import is_integer, is_number, require
 from lossbench.data.dataset import Dataset, Rows, Seeds
+from lossbench.data.order import Sampler
 from lossbench.data.scaling import Scaler
 from lossbench.data.splits import by_fold, by_fraction
 from lossbench.errors import DataError
@@ -113,6 +114,10 @@ class Source(ABC):
         ``"standard"``: mean 0 and standard deviation 1 by the training rows; or ``"none"``.
     batch_size
         Rows of a training batch; None for the full batch.
+    sampler
+        ``"natural"``: an epoch of training visits every row once. ``"balanced"``: it draws as many rows with
+        replacement, every class equally often, which is re-sampling where a ``balanced`` weighting is
+        re-weighting. Priors stay those of the split, and the posterior undoes the sampler.
 
     Raises
     ------
@@ -131,6 +136,7 @@ class Source(ABC):
     fold: int | None = None
     scale: Literal["standard", "none"] = "standard"
     batch_size: int | None = None
+    sampler: Sampler = "natural"
 
     def __post_init__(self) -> None:
         me = type(self).__name__
@@ -147,6 +153,7 @@ class Source(ABC):
         require(self.scale in ("standard", "none"), me, "scale 'standard' or 'none'", scale=self.scale)
         positive = self.batch_size is None or (is_integer(self.batch_size) and self.batch_size >= 1)
         require(positive, me, "batch_size null or an integer >= 1", batch_size=self.batch_size)
+        require(self.sampler in ("natural", "balanced"), me, "sampler 'natural' or 'balanced'", sampler=self.sampler)
 
     @abstractmethod
     def draw(self) -> Draw:
@@ -193,4 +200,5 @@ class Source(ABC):
             digest=draw.digest,
             batch_size=self.batch_size,
             bayes=self.bayes(),
+            sampler=self.sampler,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from lossbench.data.dataset import Dataset
 from lossbench.evaluation import curves
 from lossbench.evaluation.evaluation import Evaluation
+from lossbench.evaluation.metrics import Floats
 
 # Okabe & Ito's palette, which the common kinds of colour blindness can tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
@@ -47,8 +48,12 @@ def training_curves(history: Sequence[Mapping[str, float]], selected_epoch: int)
     return figure
 
 
-def roc(dataset: Dataset, evaluation: Evaluation) -> Figure:
-    """Draw the ROC of the last split (test, else validation); for K > 2 classes one-vs-rest and micro-averaged."""
+def roc(dataset: Dataset, evaluation: Evaluation, scores_of: Callable[[Floats], Floats]) -> Figure:
+    """Draw the ROC of the last split (test, else validation); for K > 2 classes one-vs-rest and micro-averaged.
+
+    The micro-average ranks all N K cells of the one-hot target at once. From raw scores, as tutorials compute it, a
+    row whose scores are all high outranks another; from probabilities, every row sums to one.
+    """
     split, rows = ("test", dataset.test) if dataset.test is not None else ("val", dataset.val)
     probs = evaluation.probs[split]
     figure = Figure(figsize=(4.8, 4.6), layout="constrained")
@@ -58,10 +63,11 @@ def roc(dataset: Dataset, evaluation: Evaluation) -> Figure:
         _draw(axes, curves.roc(rows.y, probs[:, 1]), "AUROC", 0)
     else:
         _draw(axes, curves.micro_roc(rows.y, probs), "micro-average", 0)
+        _draw(axes, curves.micro_roc(rows.y, scores_of(rows.x)), "micro-average of raw scores", 1)
         for index, name in enumerate(dataset.task.class_names):
             positive = (rows.y == index).astype(np.int64)
             if 0 < positive.sum() < len(positive):
-                _draw(axes, curves.roc(positive, probs[:, index]), name, index + 1)
+                _draw(axes, curves.roc(positive, probs[:, index]), name, index + 2)
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC on {split}", aspect="equal")
     axes.legend(frameon=False, loc="lower right")
     return figure

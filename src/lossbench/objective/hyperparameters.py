@@ -78,3 +78,15 @@ def choice(owner: str, name: str, value: Any, choices: Sequence[str]) -> Any:
     if value not in choices:
         raise ValueError(f"{owner} needs {name} to be one of {', '.join(choices)}, got {name}={value!r}")
     return value
+
+
+def switch(owner: str, name: str, value: Any) -> bool:
+    """Return ``value`` if it is true or false.
+
+    >>> switch("L1", "proximal", "yes")
+    Traceback (most recent call last):
+    ValueError: L1 needs proximal to be true or false, got proximal='yes'
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{owner} needs {name} to be true or false, got {name}={value!r}")
+    return value

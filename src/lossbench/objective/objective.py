@@ -104,6 +104,8 @@ class Objective(nn.Module):
     def at_epoch(self, epoch: int) -> None:
         """Tell the schedules the epoch, from 0, before its first step."""
         self.weighting.at_epoch(epoch)
+        for part in self._penalties().values():
+            part.at_epoch(epoch)
 
     def predict(self, scores: Tensor, features: Tensor | None = None) -> Prediction:
         """Return the scores seen through the loss's link."""

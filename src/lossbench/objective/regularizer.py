@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from lossbench.objective.hyperparameters import number
+from lossbench.objective.hyperparameters import choice, number
 from lossbench.objective.prediction import Prediction
+from lossbench.objective.schedule import SCHEDULES, Schedule, factor
 from lossbench.task import Task
 
 
@@ -50,22 +52,37 @@ class Regularizer(nn.Module, ABC):
     ----------
     strength
         What :meth:`measure` is multiplied by; >= 0.
+    schedule
+        ``constant``, ``warm_up`` or ``cosine``: how strong it is from epoch to epoch; see
+        :func:`lossbench.objective.schedule.factor`.
+    until
+        The epoch, >= 1, in which a warm-up or cosine schedule ends; a constant one does not read it.
 
     Attributes
     ----------
     needs
         Of ``features`` and ``input_gradient``: what :class:`Step` has to bring.
     acts_after_step
-        :meth:`shrunk` has to be applied to the weights after an optimizer step (a proximal operator).
+        :meth:`shrunk` has to be applied to the weights after an optimizer step (a proximal operator). The
+        penalty is then reported without a gradient, which would shrink the weights twice.
     """
 
     needs: frozenset[str] = frozenset()
     acts_after_step: bool = False
     strength: Tensor
+    until: Tensor
+    epoch: Tensor
 
-    def __init__(self, strength: float) -> None:
+    def __init__(self, strength: float, schedule: Schedule = "constant", until: int | None = None) -> None:
         super().__init__()
         self.register_buffer("strength", number(self.name, "strength", strength, at_least=0))
+        self.schedule: Schedule = choice(self.name, "schedule", schedule, SCHEDULES)
+        if schedule != "constant" and until is None:
+            raise ValueError(f"{self.name} needs until, the epoch in which schedule={schedule} ends, got until=None")
+        if isinstance(until, float):
+            raise ValueError(f"{self.name} needs until to be a whole epoch, got until={until}")
+        self.register_buffer("until", number(self.name, "until", 1 if until is None else until, at_least=1))
+        self.register_buffer("epoch", torch.zeros((), dtype=torch.float64))
         self._task: Task | None = None
 
     @property
@@ -79,6 +96,15 @@ class Regularizer(nn.Module, ABC):
             raise RuntimeError(f"{self.name} is bound to a task already")
         self._task = task
 
+    def at_epoch(self, epoch: int) -> None:
+        """Set the epoch, from 0, that the schedule reads."""
+        self.epoch.fill_(epoch)
+
+    @property
+    def present_strength(self) -> Tensor:
+        """Strength of the present epoch, 0-dim."""
+        return self.strength * factor(self.schedule, self.epoch, self.until)
+
     @abstractmethod
     def measure(self, step: Step) -> Tensor:
         """Return what is penalised, a scalar, before the strength."""
@@ -86,7 +112,8 @@ class Regularizer(nn.Module, ABC):
     def penalty(self, step: Step) -> Tensor:
         """Return the penalty, a scalar with its strength included."""
         measure = self.measure(step)
-        return self.strength.to(measure.dtype) * measure
+        value = self.present_strength.to(measure.dtype) * measure
+        return value.detach() if self.acts_after_step else value
 
     def forward(self, step: Step) -> Tensor:
         return self.penalty(step)

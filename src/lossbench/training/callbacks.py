@@ -26,6 +26,10 @@ class EndEpoch(L.Callback):
         self.selection = selection
         self.parameters: dict[str, torch.Tensor] | None = None
 
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        # A checkpoint of a run that patience has stopped goes no further.
+        trainer.should_stop = bool(self.selection.stopped[0])
+
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         assert isinstance(module, Learner)
         row = module.end_epoch()
@@ -58,8 +62,16 @@ class ResumePoint(L.Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         # The start of an epoch is the only hook at which the epoch before is over for all of Lightning's counters.
-        if trainer.current_epoch > 0 and trainer.current_epoch % self.every == 0:
-            self._save(trainer)
+        if trainer.current_epoch == 0 or trainer.current_epoch % self.every:
+            return
+        # But the coming one counts as ready, and Lightning (2.6, FitLoop.restarting) would take it for one that was
+        # broken off: it would go on after its last batch.
+        progress = trainer.fit_loop.epoch_progress
+        for count in (progress.total, progress.current):
+            count.ready -= 1
+        self._save(trainer)
+        for count in (progress.total, progress.current):
+            count.ready += 1
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._save(trainer)

@@ -21,15 +21,20 @@ class DataModule(L.LightningDataModule):
         self._train: Batches | None = None
         self._val: Batches | None = None
 
-    def _batches(self, rows: Rows, batch_size: int | None, shuffle: bool) -> Batches:
+    def _tensors(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         assert self.trainer is not None
         device = self.trainer.strategy.root_device
-        x = torch.as_tensor(rows.x, dtype=self.job.dtype, device=device)
-        y = torch.as_tensor(rows.y, device=device)
-        return Batches(x, y, batch_size, self.job.seed, shuffle=shuffle)
+        return torch.as_tensor(rows.x, dtype=self.job.dtype, device=device), torch.as_tensor(rows.y, device=device)
 
     def train_dataloader(self) -> Batches:
-        self._train = self._batches(self.job.dataset.train, self.job.dataset.batch_size, shuffle=True)
+        job = self.job
+        self._train = Batches(
+            *self._tensors(job.dataset.train),
+            job.dataset.batch_size,
+            job.seed,
+            sampler=job.dataset.sampler,
+            stratified=job.batch_order == "stratified",
+        )
         return self._train
 
     def val_batches(self) -> Batches:
@@ -40,7 +45,7 @@ class DataModule(L.LightningDataModule):
         """
         if self._val is None:
             rows = 65_536 if self.job.objective.loss.pointwise else 4_096
-            self._val = self._batches(self.job.dataset.val, rows, shuffle=False)
+            self._val = Batches(*self._tensors(self.job.dataset.val), rows, self.job.seed, shuffle=False)
         return self._val
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
@@ -49,5 +54,7 @@ class DataModule(L.LightningDataModule):
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the training batches which epoch's order comes next; Lightning does so for samplers alone."""
+        assert self.trainer is not None
         if self._train is not None:
-            self._train.set_epoch(epoch)
+            # overfit_batches means the same batches again and again: those of the first epoch.
+            self._train.set_epoch(0 if self.trainer.overfit_batches else epoch)  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lossbench.errors import CannotServe
 from lossbench.models.network import Network
+from lossbench.objective.loss import Loss
 from lossbench.objective.objective import Objective
 from lossbench.streams import seeded
 
@@ -29,12 +30,17 @@ def attach_head(network: nn.Module, objective: Objective, seed: int, dtype: torc
     Raises
     ------
     CannotServe
-        Where a loss or regularizer needs features that the network does not have.
+        Where a loss or regularizer needs features, or a loss brings an output layer, and the network is a plain
+        module that returns scores.
     """
     if not isinstance(network, Network):
-        if "features" not in objective.needs:
-            return
-        raise CannotServe(f"{objective.loss.name} needs features, and {type(network).__name__} returns scores alone")
+        kind = type(network).__name__
+        for part in (objective.loss, *objective.regularizers.values()):
+            if "features" in part.needs:  # type: ignore[operator]
+                raise CannotServe(f"{part.name} needs features, and {kind} returns scores alone")
+        if type(objective.loss).head is not Loss.head:
+            raise CannotServe(f"{objective.loss.name} brings an output layer, and {kind} has no head to replace")
+        return
     with seeded(seed, "init", 1):
         head = objective.loss.head(objective.task, network.n_features)
     if head is not None:
@@ -44,7 +50,8 @@ def attach_head(network: nn.Module, objective: Objective, seed: int, dtype: torc
 @torch.no_grad()
 def scores_of(network: nn.Module, x: NDArray[np.float64], rows: int = 65_536) -> NDArray[np.float64]:
     """Return the scores of all rows in evaluation mode as float64, ``rows`` at a time to bound memory."""
-    first = next(iter(network.state_dict().values()), torch.empty(0))
+    floating = (tensor for tensor in network.state_dict().values() if tensor.is_floating_point())
+    first = next(floating, torch.empty(0))
     training = network.training
     network.eval()
     try:

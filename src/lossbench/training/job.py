@@ -11,6 +11,7 @@ from torch import nn
 
 from lossbench.data.dataset import Dataset
 from lossbench.objective.objective import Objective
+from lossbench.training.batch_order import BatchOrder, batch_order
 from lossbench.training.selection import Rule
 
 
@@ -40,6 +41,14 @@ class Job:
         ``weights``: the optimizer's weight decay spares biases and normalisation; ``all``: it does not.
     groups
         Parameters by name pattern with settings of their own; see :mod:`lossbench.training.parameters`.
+    batch_order
+        How training rows are spread over batches; what the objective needs decides, see
+        :func:`lossbench.training.batch_order.batch_order`.
+
+    Raises
+    ------
+    CannotServe
+        Where the batches cannot hold what the objective needs.
     """
 
     seed: int
@@ -53,3 +62,7 @@ class Job:
     rule: Rule = field(default_factory=Rule)
     decay_on: str = "weights"
     groups: Sequence[Mapping[str, Any]] = ()
+    batch_order: BatchOrder = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "batch_order", batch_order(self.dataset, self.objective))

@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lossbench import streams
 from lossbench.evaluation import metrics
@@ -96,7 +96,9 @@ class Learner(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         epoch = self.current_epoch
-        self._noise = streams.generator(self.job.seed, "dropout", epoch)
+        # Masks are drawn on the CPU; a user's own module draws where it computes.
+        place = "cpu" if isinstance(self.network, Network) else self.device
+        self._noise = torch.Generator(place).manual_seed(streams.integer(self.job.seed, "dropout", epoch))
         self.objective.at_epoch(epoch)
         self.trainer.datamodule.set_epoch(epoch)  # type: ignore[attr-defined]
 
@@ -136,7 +138,10 @@ class Learner(L.LightningModule):
             row["train/lr"] = float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         row |= self._validate()
         self._keep({"epoch": epoch, **row})
-        self.trainer.callback_metrics.update(row)
+        # As tensors, which Lightning's own callbacks (EarlyStopping) take for granted.
+        self.trainer.callback_metrics.update(
+            {name: torch.tensor(value, dtype=torch.float64) for name, value in row.items()}
+        )
         for logger in self.loggers:
             logger.log_metrics(row, step=epoch)
         return row
@@ -194,16 +199,13 @@ class Learner(L.LightningModule):
 
 
 @contextmanager
-def _global_generator_at(generator: torch.Generator) -> Iterator[None]:
-    before = torch.get_rng_state()
-    torch.set_rng_state(generator.get_state())
+def _global_generator_at(own: torch.Generator) -> Iterator[None]:
+    """Draw from ``own`` where a module draws from torch's global generator of that device, and leave that as it was."""
+    shared = torch.cuda.default_generators[own.device.index] if own.device.type == "cuda" else torch.default_generator
+    before = shared.get_state()
+    shared.set_state(own.get_state())
     try:
         yield
     finally:
-        generator.set_state(torch.get_rng_state())
-        torch.set_rng_state(before)
-
-
-def trainable(network: nn.Module) -> bool:
-    """Say whether the network has a parameter to train; the class prior has none."""
-    return any(parameter.requires_grad for parameter in network.parameters())
+        own.set_state(shared.get_state())
+        shared.set_state(before)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lossbench.errors import UserError
 from lossbench.training.job import Job
 from lossbench.training.parameters import parameter_groups
 from lossbench.training.selection import Rule
@@ -19,22 +20,40 @@ def build_optimizer(job: Job) -> torch.optim.Optimizer:
 
     Raises
     ------
+    UserError
+        For a network without parameters to train.
     ValueError
-        Where a group sets something that the optimizer does not know.
+        Where a group sets something that the optimizer does not know; see also :func:`parameter_groups`.
     """
-    decays = inspect.signature(job.optimizer).parameters.get("weight_decay")
-    # Without weight decay there is nothing to spare, and one group steps faster than two.
-    decay_on = job.decay_on if decays is not None and decays.default else "all"
-    groups = parameter_groups(job.network, job.objective, decay_on, job.groups)
+    if not any(parameter.requires_grad for parameter in job.network.parameters()):
+        raise UserError(f"{type(job.network).__name__} has no parameters to train; it is a reference, not a model")
+    groups = parameter_groups(job.network, job.objective, job.decay_on, job.groups, _decays(job.optimizer))
     optimizer = job.optimizer(groups)
-    for group in groups:
-        unknown = sorted(set(group) - set(optimizer.defaults) - {"params", "weight_decay"})
-        if unknown:
-            raise ValueError(
-                f"training.groups sets {unknown[0]!r}, but {type(optimizer).__name__} takes "
-                f"{', '.join(sorted(optimizer.defaults))}"
-            )
+    for group in job.groups:
+        _check_settings(job.optimizer, optimizer.defaults, group)
     return optimizer
+
+
+def _decays(optimizer: Callable[..., torch.optim.Optimizer]) -> bool:
+    given = getattr(optimizer, "keywords", {})
+    if "weight_decay" in given:
+        return bool(given["weight_decay"])
+    own = inspect.signature(getattr(optimizer, "func", optimizer)).parameters.get("weight_decay")
+    return own is not None and bool(own.default)
+
+
+def _check_settings(
+    optimizer: Callable[..., torch.optim.Optimizer], known: Mapping[str, Any], group: Mapping[str, Any]
+) -> None:
+    settings = {key: value for key, value in group.items() if key != "pattern"}
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise ValueError(f"training.groups sets {unknown[0]!r}, but the optimizer takes {', '.join(sorted(known))}")
+    try:
+        # Only its constructor knows the ranges; it does not look into groups.
+        optimizer([torch.nn.Parameter(torch.zeros(1))], **settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"training.groups pattern {group['pattern']!r}: {error}") from error
 
 
 def build_scheduler(job: Job, optimizer: torch.optim.Optimizer) -> Any:

@@ -49,7 +49,8 @@ class Rule:
                 raise ValueError(f"select.patience is a whole number >= 1 or null, got {self.patience!r}")
             if self.metric is None:
                 raise ValueError(f"select.patience={self.patience} needs a select.metric to watch, got null")
-        if isinstance(self.min_delta, bool) or not isinstance(self.min_delta, int | float) or self.min_delta < 0:
+        number = isinstance(self.min_delta, int | float) and not isinstance(self.min_delta, bool)
+        if not number or not 0 <= self.min_delta < np.inf:
             raise ValueError(f"select.min_delta is a number >= 0, got {self.min_delta!r}")
 
 
@@ -103,8 +104,7 @@ class Selection:
         self._reference[improved] = value[improved]
         self._waited[running] += 1
         self._waited[improved] = 0
-        if self.rule.patience is not None:
-            self.stopped |= running & (self._waited >= self.rule.patience)
+        self.stopped = self._out_of_patience()
         return chosen
 
     def state_dict(self) -> dict[str, list[Any]]:
@@ -116,11 +116,17 @@ class Selection:
         for name, attribute in _STATE.items():
             current = getattr(self, attribute)
             setattr(self, attribute, np.asarray(state[name], dtype=current.dtype).reshape(current.shape))
+        # Not part of the state, so that a run that patience has stopped goes on with a larger one.
+        self.stopped = self._out_of_patience()
+
+    def _out_of_patience(self) -> NDArray[np.bool_]:
+        if self.rule.patience is None:
+            return np.zeros(self._waited.shape, dtype=bool)
+        return self._waited >= self.rule.patience
 
 
 _STATE = {
     "epoch": "epoch",
-    "stopped": "stopped",
     "best": "_best",
     "log_loss": "_log_loss",
     "reference": "_reference",

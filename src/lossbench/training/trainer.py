@@ -15,15 +15,14 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.trainer.states import TrainerStatus
 
 from lossbench.errors import UserError
 from lossbench.training.callbacks import EndEpoch, LiveBar, ResumePoint
 from lossbench.training.datamodule import DataModule
 from lossbench.training.job import Job
-from lossbench.training.learner import Diverged, Learner, trainable
+from lossbench.training.learner import Diverged, Learner
 from lossbench.training.selection import Selection
 
 PRECISIONS = {"32-true": torch.float32, "64-true": torch.float64}
@@ -68,8 +67,14 @@ def build_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback], lo
     settings = dict(settings)
     if settings.get("accelerator") == "mps":
         raise UserError("trainer.accelerator=mps cannot serve: Apple's MPS has no float64; use trainer=cpu")
+    for key, parts, kind in (("callbacks", callbacks, Callback), ("tracking.loggers", loggers, Logger)):
+        for part in parts:
+            if not isinstance(part, kind):
+                raise UserError(f"{key} takes Lightning's {kind.__name__}, got {type(part).__name__}")
+    if not loggers and any(isinstance(callback, LearningRateMonitor) for callback in callbacks):
+        raise UserError("callbacks=learning_rate needs a logger beside MLflow to write to: tracking=csv")
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             **settings,
             callbacks=list(callbacks),
             logger=list(loggers) or False,
@@ -79,10 +84,15 @@ def build_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback], lo
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             # Rows go to the loggers once an epoch, from the learner.
-            log_every_n_steps=2**31,
+            log_every_n_steps=0,
         )
-    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
+    except (TypeError, ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
         raise UserError(f"trainer: {_one_line(error)}") from error
+    if trainer.world_size > 1:
+        raise UserError(
+            f"trainer.devices is one device, got {settings.get('devices')!r} for {trainer.world_size} processes"
+        )
+    return trainer
 
 
 def fit(
@@ -125,8 +135,6 @@ def fit(
     UserError
         For a network without parameters or settings that the trainer refuses.
     """
-    if not trainable(job.network):
-        raise UserError(f"{type(job.network).__name__} has no parameters to train; it is a reference, not a model")
     select = EndEpoch(Selection(job.rule))
     ours: list[Callback] = [select]
     if checkpoint is not None and resume_every is not None:
@@ -134,16 +142,22 @@ def fit(
     if live:
         ours.append(LiveBar(job.rule.metric))
     learner = Learner(job, report)
-    with quiet(), _interruptible():
+    # A profiler's report is an INFO line like the others.
+    with quiet(logging.INFO if settings.get("profiler") else logging.WARNING), _interruptible():
         trainer = build_trainer({**settings, "max_epochs": job.epochs}, [*ours, *callbacks], loggers)
         start = time.perf_counter()
         try:
             trainer.fit(learner, datamodule=DataModule(job), ckpt_path=resume_from, weights_only=True)
         except SystemExit as stop:
-            if trainer.state.status == TrainerStatus.INTERRUPTED:
+            # Any other exit (SIGTERM) passes through Lightning as it is.
+            if isinstance(stop.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from stop
             raise
+        except MisconfigurationException as error:
+            raise UserError(f"trainer: {_one_line(error)}") from error
         seconds = time.perf_counter() - start
+    if not learner.history:
+        raise UserError("trainer ended before its first epoch was over: a limit on batches, steps or time is too tight")
     if select.selection.epoch[0] < 0:
         raise Diverged(f"{job.rule.metric} was undefined in every epoch, so no epoch can be selected")
     if select.parameters is not None:
@@ -164,11 +178,11 @@ def _interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet(level: int = logging.WARNING) -> Iterator[None]:
     """Keep Lightning's tips and hardware lines out of the terminal; its warnings and errors stay."""
     logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    before = logger.level
+    logger.setLevel(level)
     with warnings.catch_warnings():
         # In-memory tensors need no loader workers (lightning 2.6: trainer/connectors/data_connector.py).
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -177,7 +191,7 @@ def quiet() -> Iterator[None]:
         try:
             yield
         finally:
-            logger.setLevel(level)
+            logger.setLevel(before)
 
 
 def _one_line(error: BaseException) -> str:

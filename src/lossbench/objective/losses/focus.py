@@ -93,3 +93,81 @@ class Focal(Loss):
         fade = (self.gamma.to(log_probs.dtype) * log_others(log_probs, target)).exp()
         alpha = self.alpha.to(log_probs.dtype).gather(0, target)
         return -alpha * fade * at(log_probs, target)
+
+
+class DualFocal(Loss):
+    """Focal loss that also looks at the strongest class below the true one.
+
+    Per row (1 - p_y + p_j)^gamma (-log p_y), p = softmax(z), where p_j is the largest p_k < p_y, and 0 where there
+    is none. It keeps a row in focus until the true class stands alone; gamma 0 is cross-entropy. The value jumps
+    where a class ties with the true one (p_j changes from one class to another), so no posterior follows from
+    its gradient for gamma > 0.
+
+    Source: Tao et al. 2023, https://arxiv.org/abs/2305.13665.
+
+    Parameters
+    ----------
+    gamma
+        Focus, >= 0.
+
+    Raises
+    ------
+    ValueError
+        Outside this range.
+
+    Examples
+    --------
+    p_y = .75 and p_j = .25: sqrt(.5) times -log .75.
+
+    >>> loss = DualFocal(gamma=0.5)
+    >>> loss(Prediction(torch.log(torch.tensor([[3.0]])), loss.link), torch.tensor([1]))
+    tensor([0.2034])
+    """
+
+    link = Softmax()
+    gamma: Tensor
+
+    def __init__(self, gamma: float = 5.0) -> None:
+        super().__init__()
+        self.register_buffer("gamma", number(self.name, "gamma", gamma, at_least=0))
+        if self.gamma.item() == 0:
+            self.proper = True
+            self.posterior = "gradient"
+        else:
+            self.kinks = "p_k = p_y for a class k other than y, where the value jumps"
+
+    def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
+        log_probs = prediction.log_probs
+        own = at(log_probs, target)
+        below = torch.where(log_probs < own.unsqueeze(-1), log_probs, -torch.inf).amax(dim=-1)
+        # log(1 - p_y + p_j) from logarithms, so that its power has a gradient where p_y rounds to one
+        log_base = torch.logaddexp(log_others(log_probs, target), below)
+        return -(self.gamma.to(log_probs.dtype) * log_base).exp() * own
+
+
+class FocalFlsd53(Loss):
+    """Focal loss with gamma 5 for rows whose true class is unlikely and gamma 3 for the others.
+
+    Per row (1 - p_y)^gamma(p_y) (-log p_y), gamma(p_y) = 5 for p_y < .2, else 3 (sample-dependent focal loss, the
+    paper's FLSD-53). The value jumps at p_y = .2, from .527 below to .824 above, so no posterior follows from its
+    gradient.
+
+    Source: Mukhoti et al. 2020, https://arxiv.org/abs/2002.09437.
+
+    Examples
+    --------
+    >>> loss = FocalFlsd53()
+    >>> loss(Prediction(torch.zeros(1, 1), loss.link), torch.tensor([1]))  # .5^3 * .6931
+    tensor([0.0866])
+    >>> loss(Prediction(torch.zeros(1, 10), loss.link), torch.tensor([1]))  # .9^5 * 2.3026
+    tensor([1.3597])
+    """
+
+    link = Softmax()
+    kinks = "p_y = .2, where the value jumps"
+
+    def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
+        log_probs = prediction.log_probs
+        own = at(log_probs, target)
+        gamma = torch.where(own.exp() < 0.2, 5, 3)
+        return -(gamma * log_others(log_probs, target)).exp() * own

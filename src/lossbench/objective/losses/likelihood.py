@@ -10,7 +10,7 @@ from lossbench.objective.links import Softmax
 from lossbench.objective.loss import Loss
 from lossbench.objective.losses.external import External
 from lossbench.objective.prediction import Prediction
-from lossbench.objective.targets import onehot
+from lossbench.objective.targets import at, log_others, onehot
 
 
 def cross_entropy(label_smoothing: float = 0.0, ignore_index: int = -100) -> External:
@@ -118,3 +118,45 @@ class Brier(Loss):
         n_scores = prediction.scores.shape[-1]
         error = prediction.probs - onehot(target, prediction.probs.shape[-1], prediction.probs)
         return error[..., -n_scores:].square().sum(dim=-1)
+
+
+class Poly1(Loss):
+    """Cross-entropy with another first coefficient of its expansion in 1 - p_y.
+
+    Per row -log p_y + epsilon (1 - p_y), p = softmax(z); -log p = sum_j (1 - p)^j / j has epsilon 0. A positive
+    epsilon pushes on rows that are nearly right, a negative one less.
+
+    Source: Leng et al. 2022, https://arxiv.org/abs/2204.12511.
+
+    Parameters
+    ----------
+    epsilon
+        >= -1, where the first coefficient is 0.
+
+    Raises
+    ------
+    ValueError
+        Outside this range.
+
+    Examples
+    --------
+    .6931 + 2 * .5.
+
+    >>> loss = Poly1(epsilon=2)
+    >>> loss(Prediction(torch.zeros(1, 1), loss.link), torch.tensor([1]))
+    tensor([1.6931])
+    """
+
+    link = Softmax()
+    posterior = "gradient"
+    epsilon: Tensor
+
+    def __init__(self, epsilon: float = 1.0) -> None:
+        super().__init__()
+        self.register_buffer("epsilon", number(self.name, "epsilon", epsilon, at_least=-1))
+        self.proper = epsilon == 0
+
+    def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
+        log_probs = prediction.log_probs
+        missing = log_others(log_probs, target).exp()
+        return self.epsilon.to(log_probs.dtype) * missing - at(log_probs, target)

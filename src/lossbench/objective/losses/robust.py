@@ -1,0 +1,125 @@
+"""Losses that bend cross-entropy towards the absolute error, which wrong labels mislead less."""
+
+from __future__ import annotations
+
+from math import log
+
+import torch
+from torch import Tensor
+
+from lossbench.objective.hyperparameters import number
+from lossbench.objective.links import Softmax
+from lossbench.objective.loss import Loss
+from lossbench.objective.prediction import Prediction
+from lossbench.objective.targets import at, log_others
+
+
+class GeneralizedCrossEntropy(Loss):
+    """Between cross-entropy (q -> 0) and the absolute error (q = 1).
+
+    Per row (1 - p_y^q) / q, p = softmax(z), in [0, 1/q]. At the minimum p_c is proportional to
+    eta_c^(1 / (1 - q)); at q = 1 it is the likeliest class alone, and no posterior is left.
+
+    Source: Zhang & Sabuncu 2018, https://arxiv.org/abs/1805.07836 (without its truncation).
+
+    Parameters
+    ----------
+    q
+        0 < q <= 1.
+
+    Raises
+    ------
+    ValueError
+        Outside this range.
+
+    Examples
+    --------
+    (1 - sqrt(1/4)) / .5, at probability 1/4.
+
+    >>> loss = GeneralizedCrossEntropy(q=0.5)
+    >>> loss(Prediction(torch.zeros(1, 4), loss.link), torch.tensor([1]))
+    tensor([1.])
+    """
+
+    link = Softmax()
+    q: Tensor
+
+    def __init__(self, q: float = 0.7) -> None:
+        super().__init__()
+        self.register_buffer("q", number(self.name, "q", q, above=0, at_most=1))
+        self.posterior = "gradient" if q < 1 else "calibrator"
+
+    def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
+        own = at(prediction.log_probs, target)
+        q = self.q.to(own.dtype)
+        return -torch.expm1(q * own) / q
+
+
+class SymmetricCrossEntropy(Loss):
+    """Cross-entropy plus reverse cross-entropy, in which target and prediction change places.
+
+    Per row alpha (-log p_y) + beta (-A) (1 - p_y), p = softmax(z), where A = log 1e-4 stands for the logarithm of
+    the target's zeros (the paper's text has A = -4 in places, its code clips the target at 1e-4 as here). beta 0 is
+    alpha times cross-entropy.
+
+    Source: Wang et al. 2019, https://arxiv.org/abs/1908.06112.
+
+    Parameters
+    ----------
+    alpha
+        Weight of cross-entropy, > 0.
+    beta
+        Weight of the reverse, >= 0.
+
+    Raises
+    ------
+    ValueError
+        Outside these ranges.
+
+    Examples
+    --------
+    .1 * .6931 + 9.2103 * .5.
+
+    >>> loss = SymmetricCrossEntropy()
+    >>> loss(Prediction(torch.zeros(1, 1), loss.link), torch.tensor([1]))
+    tensor([4.6745])
+    """
+
+    link = Softmax()
+    posterior = "gradient"
+    alpha: Tensor
+    beta: Tensor
+
+    def __init__(self, alpha: float = 0.1, beta: float = 1.0) -> None:
+        super().__init__()
+        self.register_buffer("alpha", number(self.name, "alpha", alpha, above=0))
+        self.register_buffer("beta", number(self.name, "beta", beta, at_least=0))
+        self.proper = beta == 0
+
+    def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
+        log_probs = prediction.log_probs
+        reverse = -log(1e-4) * log_others(log_probs, target).exp()
+        return self.beta.to(log_probs.dtype) * reverse - self.alpha.to(log_probs.dtype) * at(log_probs, target)
+
+
+class NormalizedCrossEntropy(Loss):
+    """Cross-entropy relative to its sum over all labels that the row could have.
+
+    Per row log p_y / sum_k log p_k, p = softmax(z), in (0, 1). Its values over all labels sum to 1, which makes it
+    robust to uniformly wrong labels, and for two classes leaves nothing of the posterior in its scores. The paper
+    trains it together with an absolute error.
+
+    Source: Ma et al. 2020, https://arxiv.org/abs/2006.13554.
+
+    Examples
+    --------
+    >>> loss = NormalizedCrossEntropy()
+    >>> loss(Prediction(torch.zeros(1, 4), loss.link), torch.tensor([1]))
+    tensor([0.2500])
+    """
+
+    link = Softmax()
+
+    def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
+        log_probs = prediction.log_probs
+        return at(log_probs, target) / log_probs.sum(dim=-1)

@@ -1,0 +1,61 @@
+"""Every loss learns iris, or says by name that it is for two classes only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from sklearn.datasets import load_iris
+from sklearn.model_selection import train_test_split
+
+from lossbench.errors import CannotServe
+from lossbench.models.mlp import Mlp
+from lossbench.objective.objective import Objective
+from lossbench.objective.regularizer import Step
+from lossbench.objective.weighting import NoWeighting
+from lossbench.task import Task
+
+CONF = Path(__file__).parents[2] / "conf" / "loss"
+
+
+def accuracy(config: dict, seed: int) -> float:
+    """Return the test accuracy of an MLP 4-16-3 after 400 full-batch epochs of Adam."""
+    x, y = load_iris(return_X_y=True)
+    train_x, test_x, train_y, test_y = train_test_split(x, y, test_size=0.3, stratify=y, random_state=seed)
+    middle, spread = train_x.mean(axis=0), train_x.std(axis=0)
+    train, test = (torch.tensor((part - middle) / spread, dtype=torch.float32) for part in (train_x, test_x))
+    target = torch.tensor(train_y)
+    task = Task(4, ("setosa", "versicolor", "virginica"), tuple(np.bincount(train_y).tolist()))
+    objective = Objective(instantiate(config, _convert_="all"), NoWeighting(), {}, task)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = Mlp(task, widths=(16,))
+        head = objective.loss.head(task, network.n_features)
+    if head is not None:
+        network.head = head
+    optimizer = torch.optim.Adam([*network.parameters(), *objective.parameters()], lr=0.01)
+    for _ in range(400):
+        optimizer.zero_grad()
+        features = network.features(train)
+        prediction = objective.predict(network.head(features), features)
+        objective(Step({}, train, features, prediction, target))["objective"].backward()
+        optimizer.step()
+        objective.after_step({}, {})
+    with torch.no_grad():
+        return (network(test).argmax(dim=1).numpy() == test_y).mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+def test_learns_iris(path):
+    config = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    try:
+        reached = np.mean([accuracy(config, seed) for seed in range(10)])
+    except CannotServe as refusal:
+        assert "two classes" in str(refusal)
+        return
+    assert reached >= 0.93
