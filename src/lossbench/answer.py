@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from lossbench.comparison import render
 from lossbench.comparison.leaderboard import leaderboard
+from lossbench.comparison.pairs import LABEL, labelled
 from lossbench.tracking import links, read
 from lossbench.tracking.store import Store
 
@@ -52,37 +53,54 @@ class Answer:
 
 def answer(
     store: Store,
-    sweep: str,
-    *,
+    *sweeps: str,
+    filter: str | None = None,
     metric: str | None = None,
     baseline: str | None = None,
     by: Sequence[str] = ("objective",),
     better: str | None = None,
+    rope: float | None = None,
 ) -> Answer | None:
-    """Read a sweep's runs and rank its objectives; None where it has no run yet.
+    """Read the runs of sweeps, or any others, and judge their objectives; None where there is no run.
 
     Parameters
     ----------
-    sweep
-        The run id of the sweep.
-    metric, baseline
-        None: what the sweep was told; and the metric on validation, with a note, where no run has a test split.
+    *sweeps
+        Run ids of sweeps, compared as one; without any, every run that the filter matches.
+    filter
+        MLflow's own, such as ``params.loss = 'focal'``; it need not match runs of lossbench's alone.
+    metric, baseline, better, rope
+        None: what the first sweep was told; for the metric the same on validation, with a note, where no run has a
+        test split.
     by
         What is compared: ``objective`` or names of params.
-    better
-        ``max`` or ``min`` for a metric of the user's own.
     """
-    tags = store.client.get_run(sweep).data.tags
-    runs = read.runs(store, sweep)
+    tags = store.client.get_run(sweeps[0]).data.tags if sweeps else {}
+    found = [read.runs(store, sweep, filter=filter) for sweep in sweeps or (None,)]
+    runs = pd.concat([part for part in found if len(part)], ignore_index=True) if any(map(len, found)) else found[0]
     if runs.empty:
         return None
     judged, note = _judged(runs, metric or tags.get("lossbench.metric", "test/auroc"), given=metric is not None)
     beside = [f"{judged.split('/', 1)[0]}/{name}" for name in BESIDE]
+    told = tags.get("lossbench.rope")
     table = leaderboard(
-        runs, judged, by=by, baseline=baseline or tags.get("lossbench.baseline"), show=beside, better=better
+        runs,
+        judged,
+        by=by,
+        baseline=baseline or _baseline(runs, tags, by),
+        show=beside,
+        better=better or tags.get("lossbench.direction"),
+        rope=float(told) if rope is None and told is not None else rope,
     )
     table.attrs["notes"] += note
-    return Answer(runs, table, read.failures(runs), read.left_out(store, sweep))
+    left_out = [entry for sweep in sweeps for entry in read.left_out(store, sweep)]
+    return Answer(runs, table, read.failures(runs), left_out)
+
+
+def _baseline(runs: pd.DataFrame, tags: Mapping[str, str], by: Sequence[str]) -> str | None:
+    """Return the baseline that a sweep was told, unless another comparison has no such label."""
+    told = tags.get("lossbench.baseline")
+    return told if told in set(labelled(runs[runs["role"] == "run"], by)[LABEL]) else None
 
 
 def _judged(runs: pd.DataFrame, metric: str, given: bool) -> tuple[str, list[str]]:
@@ -93,7 +111,7 @@ def _judged(runs: pd.DataFrame, metric: str, given: bool) -> tuple[str, list[str
         return metric, []
     if f"metrics.{on_val}" not in runs:
         return metric, []
-    return on_val, [f"there is no test split: {on_val} is shown, which also selected the epochs"]
+    return on_val, [f"there is no test split: {on_val} is shown, on the rows that epochs are selected on"]
 
 
 def chart_link(store: Store, sweep: str, found: Answer) -> str:

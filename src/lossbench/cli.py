@@ -17,7 +17,6 @@ from typing import NoReturn
 from omegaconf import DictConfig
 
 from lossbench import composition
-from lossbench.errors import UserError
 
 DONE, JOB_FAILED, USER_ERROR, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -104,9 +103,9 @@ def _guarded(action: Callable[[], int], show_traceback: bool) -> int:
             traceback.print_exception(error)
         from lossbench.messages import explain
 
-        message, status = explain(error)
+        message, status = explain(error, sys.argv[1:])
         print(f"lossbench: {message}", file=sys.stderr)
-        if not isinstance(error, UserError) and status == JOB_FAILED and not show_traceback:
+        if status == JOB_FAILED and type(error).__name__ != "SweepFailed" and not show_traceback:
             print("lossbench: traceback=true shows where", file=sys.stderr)
         return status
 

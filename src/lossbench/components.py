@@ -34,8 +34,8 @@ def component(config: Mapping[str, Any], key: str) -> Any:
         if isinstance(cause, TypeError):
             raise UserError(f"{key}: {_arguments(node, cause)}") from error
         if isinstance(cause, ValueError | ImportError | AttributeError):
-            raise UserError(f"{key}: {cause}") from error
-        raise UserError(f"{key}: {' '.join(str(error).split())}") from error
+            raise UserError(f"{key}: {_one_line(cause)}") from error
+        raise UserError(f"{key}: {_one_line(error)}") from error
 
 
 def components(config: Mapping[str, Any], key: str) -> list[Any]:
@@ -65,9 +65,13 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
     return node
 
 
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
 def _arguments(node: Mapping[str, Any], error: TypeError) -> str:
     """Say which arguments a component takes, where it was given one that it does not know."""
-    message = str(error)
+    message = _one_line(error)
     if "unexpected keyword argument" not in message:
         return message
     known = [name for name in inspect.signature(get_object(node["_target_"])).parameters if name != "self"]

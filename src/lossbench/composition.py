@@ -49,7 +49,8 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
     overrides
         Hydra overrides, such as ``["loss=focal", "seed=3"]``.
     config_dir
-        A folder of configs that wins over the shipped ones; ``./conf`` of the current folder always counts.
+        A folder of further configs, as ``--config-dir``. Those in ``./conf`` of the current folder always count, and
+        win over the shipped ones of the same name.
 
     Returns
     -------
@@ -58,10 +59,16 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
 
     search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir is not None else []
-    with initialize_config_dir(str(conf_dir()), job_name="lossbench", version_base="1.3"):
-        config = hydra_compose("train", [*overrides, *search], return_hydra_config=True)
+    # Hydra knows one application at a time, and we may be inside of another's.
+    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        with initialize_config_dir(str(conf_dir()), job_name="lossbench", version_base="1.3"):
+            config = hydra_compose("train", [*overrides, *search], return_hydra_config=True)
+    finally:
+        GlobalHydra.instance().hydra = outer
     choices = config.hydra.runtime.choices
     # There is no job yet, so what hydra itself would fill in has a stand-in.
     OmegaConf.set_readonly(config, False)
@@ -157,12 +164,14 @@ def parameters(config: Mapping[str, Any]) -> dict[str, Any]:
             "training",
         )
         for key, value in flatten({group: config.get(group) or {}})
-        if not key.endswith(("_target_", "_partial_")) and value != {}
+        if not key.endswith(("_target_", "_partial_")) and value != {} and key != "data.fold"
     }
+    fold = config["data"].get("fold")
     return {
         **named,
         **settings,
         "seed": config["seed"],
+        **({} if fold is None else {"fold": fold}),
         "epochs": config["trainer"]["max_epochs"],
         "select.metric": config["select"]["metric"],
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, QuotedString
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -42,11 +42,11 @@ def compose_all(
     ways; should they differ, the whole group is composed by Hydra.
     """
     parser = OverridesParser.create(config_loader=loader)
-    groups: dict[tuple[str, ...], list[int]] = {}
+    groups: dict[tuple[tuple[str, ...], frozenset[str]], list[int]] = {}
     values: list[dict[str, Any]] = []
     for number, overrides in enumerate(combinations):
         choices, own = _split(parser.parse_overrides(list(overrides)), config)
-        groups.setdefault(tuple(choices), []).append(number)
+        groups.setdefault((tuple(choices), frozenset(own)), []).append(number)
         values.append(own)
 
     result: list[dict[str, Any]] = [{}] * len(combinations)
@@ -57,7 +57,9 @@ def compose_all(
         if shared and last != members[0]:
             shared = base.plain(values[last]) == _Composed(combinations[last], config, loader).plain()
         for number in members:
-            if shared:
+            if number == members[0]:
+                result[number] = base.plain()
+            elif shared:
                 result[number] = base.plain(values[number])
             else:
                 result[number] = _Composed(combinations[number], config, loader).plain()
@@ -71,8 +73,6 @@ def _split(overrides: Sequence[Override], config: DictConfig) -> tuple[list[str]
     values: dict[str, Any] = {}
     for override in overrides:
         key, value = override.key_or_group, override.value()
-        if isinstance(value, QuotedString):
-            value = value.text
         simple = override.type == OverrideType.CHANGE and override.package is None
         scalar = value is None or (isinstance(value, bool | int | float | str) and "${" not in str(value))
         if simple and scalar and key not in groups:

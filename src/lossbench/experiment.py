@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,22 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
-from lossbench.components import blame, component, components
+from lossbench.components import components
 from lossbench.composition import compose
-from lossbench.data.dataset import Dataset
-from lossbench.data.source import Source
 from lossbench.errors import UserError
 from lossbench.evaluation.evaluation import Evaluation
 from lossbench.evaluation.evaluation import evaluate as evaluate_scores
-from lossbench.models.initial import build
-from lossbench.objective.objective import Objective
-from lossbench.training.forward import attach_head, scores_of
+from lossbench.preparation import check, check_around, collection, draw, prepare
+from lossbench.training.forward import scores_of
 from lossbench.training.job import Job
-from lossbench.training.optimizer import build_optimizer, build_scheduler
-from lossbench.training.selection import Rule
-from lossbench.training.trainer import Fit, build_trainer, dtype_of, quiet
+from lossbench.training.trainer import Fit
 from lossbench.training.trainer import fit as fit_with_lightning
 
 if TYPE_CHECKING:
@@ -119,7 +111,7 @@ def execute(job: Job, config: dict[str, Any], *, live: bool = False) -> Result:
 
     mlruns = Path(config["paths"]["mlruns"])
     resume_from = _checkpoint(config["ckpt_path"], mlruns)
-    _check_around(config, job.dataset.task)
+    check_around(config, job.dataset.task)
     store = open_store(mlruns, config["tracking"]["uri"], config["tracking"]["experiment"])
     with _threads(config["training"]["threads"]), recording.started(store, config, job) as record:
         fitted = fit(job, config, record.id, report=recording.reporter(record), resume_from=resume_from, live=live)
@@ -128,88 +120,6 @@ def execute(job: Job, config: dict[str, Any], *, live: bool = False) -> Result:
     return Result(record.id, config, job, fitted, evaluation)
 
 
-def draw(config: Mapping[str, Any]) -> Dataset:
-    """Draw, split and scale the config's data."""
-    with blame("data"):
-        source = component(config, "data")
-        if not isinstance(source, Source):
-            raise UserError(f"data is a lossbench.data.source.Source, got {type(source).__name__}")
-        return source.prepare()
-
-
-def prepare(config: Mapping[str, Any], dataset: Dataset | None = None) -> Job:
-    """Build all that a run trains, knowing neither Trainer nor MLflow.
-
-    Parameters
-    ----------
-    config
-        A composed config.
-    dataset
-        Data drawn already, for checking many configs against one draw.
-
-    Raises
-    ------
-    UserError
-        Naming the component, the rule and the value; :class:`~lossbench.errors.CannotServe` where components
-        refuse the task or each other.
-    """
-    seed = config["seed"]
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise UserError(f"seed is an integer, got {seed!r}")
-    dataset = draw(config) if dataset is None else dataset
-    task, dtype = dataset.task, dtype_of(config["trainer"])
-    training = config["training"]
-    with blame("loss, weighting, regularizer"):
-        objective = Objective(
-            component(config, "loss"),
-            component(config, "weighting"),
-            {name: component(config, f"regularizer.{name}") for name in config["regularizer"]},
-            task,
-            allow_double=training["allow_double"],
-        )
-    with blame("model"):
-        network = build(component(config, "model"), task, seed, dtype)
-        attach_head(network, objective, seed, dtype)
-        _require_two_rows(network, dataset)
-    with blame("select"):
-        rule = _rule(config["select"], task)
-    epochs = config["trainer"]["max_epochs"]
-    _require_whole("trainer.max_epochs", epochs)
-    job = Job(
-        seed=seed,
-        dataset=dataset,
-        network=network,
-        objective=objective,
-        optimizer=component(config, "optimizer"),
-        scheduler=component(config, "scheduler"),
-        epochs=epochs,
-        dtype=dtype,
-        rule=rule,
-        decay_on=training["decay_on"],
-        groups=training["groups"],
-    )
-    with blame("optimizer, scheduler"):
-        build_scheduler(job, build_optimizer(job))
-    return job
-
-
-def check(config: Mapping[str, Any], dataset: Dataset) -> None:
-    """Raise whatever a job would raise before its first epoch, at the cost of building its parts once."""
-    prepare(config, dataset)
-    _check_around(config, dataset.task)
-
-
-def _check_around(config: Mapping[str, Any], task: Task) -> None:
-    """Raise whatever would be refused around the training: recording, trainer, callbacks, loggers, metrics."""
-    for key in ("resume_every", "threads"):
-        if config["training"][key] is not None:
-            _require_whole(f"training.{key}", config["training"][key])
-    if config["tracking"]["predictions"] is not None:
-        _require_whole("tracking.predictions", config["tracking"]["predictions"], at_least=0)
-    settings = {**config["trainer"], "callbacks": components(config, "callbacks")}
-    _check_metrics(json.dumps(config["metrics"], default=str), task)
-    # Most jobs have no callbacks, and the many jobs of a sweep few different trainers.
-    if settings.pop("callbacks") ...
 def fit(
     job: Job,
     config: Mapping[str, Any],
@@ -220,9 +130,7 @@ def fit(
     live: bool = False,
 ) -> Fit:
     """Train a job with Lightning; its network and objective end with the selected epoch's parameters."""
-    every, threads = config["training"]["resume_every"], config["training"]["threads"]
-    if threads is not None:
-        torch.set_num_threads(threads)
+    every = config["training"]["resume_every"]
     return fit_with_lightning(
         job,
         config["trainer"],
@@ -238,15 +146,11 @@ def fit(
 
 def evaluate(job: Job, config: Mapping[str, Any]) -> Evaluation:
     """Score the selected network on every split, with the config's torchmetrics."""
-    from lossbench.evaluation.collection import build as build_collection
-
-    with blame("metrics"):
-        metrics = build_collection(component(config, "metrics"), job.dataset.task)
-    return evaluate_job(job, metrics)
+    return evaluate_job(job, collection(config, job.dataset.task))
 
 
-def evaluate_job(job: Job, collection: Any = None) -> Evaluation:
-    """Score a job's network as it stands; without a collection, by the built-in metrics."""
+def evaluate_job(job: Job, metrics: Any = None) -> Evaluation:
+    """Score a job's network as it stands; without metrics, by the built-in metrics."""
     splits = {"train": job.dataset.train, "val": job.dataset.val, "test": job.dataset.test}
     present = {name: rows for name, rows in splits.items() if rows is not None}
     return evaluate_scores(
@@ -255,7 +159,8 @@ def evaluate_job(job: Job, collection: Any = None) -> Evaluation:
         job.objective.loss,
         job.dataset.task,
         class_weights=job.objective.class_weights,
-        collection=collection,
+        sampling_rates=job.dataset.sampling_rates,
+        collection=metrics,
     )
 
 
@@ -275,18 +180,21 @@ def _checkpoint(given: str | None, mlruns: Path) -> Path | None:
     )
 
 
-def _require_whole(key: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"{key} is a whole number >= 1, got {value!r}")
+def _plain(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
+    made = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+    if not isinstance(made, Mapping) or "choices" not in made:
+        raise UserError(
+            "a config has the names of its choices under `choices`: make it by lossbench.experiment.compose"
+        )
+    return {str(key): value for key, value in made.items()}
 
 
-def _rule(select: Mapping[str, Any]) -> Rule:
-    from lossbench.evaluation.metrics import DIRECTION
-
-    metric = select["metric"]
-    if metric is None:
-        return Rule(None, True, select["patience"], select["min_delta"])
-    name = str(metric).removeprefix("val/")
-    if str(metric).startswith("val/") and name not in DIRECTION:
-        raise ValueError(f"select.metric is one of {', '.join('val/' + known for known in DIRECTION)}, got {metric!r}")
-    return Rule(metric, DIRECTION.get(name) == "max", select["patience"], select["min_delta"])
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Let torch work with so many threads; its sums depend on the number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if number is None else number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -19,8 +20,8 @@ from lossbench.errors import UserError
 JOB_FAILED, USER_ERROR = 1, 2
 
 
-def explain(error: BaseException) -> tuple[str, int]:
-    """Return the line and the exit status for an error that ended the command."""
+def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[str, int]:
+    """Return the line and the exit status for an error that ended a command with these arguments."""
     if isinstance(error, UserError):
         return _flat(str(error)), USER_ERROR
     if isinstance(error, MissingConfigException):
@@ -28,7 +29,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, MissingMandatoryValue):
         return _missing_value(error), USER_ERROR
     if isinstance(error, ConfigCompositionException):
-        return _composition(error), USER_ERROR
+        return _composition(error, arguments), USER_ERROR
     if isinstance(error, InterpolationKeyError | ConfigKeyError):
         return _flat(str(error)), USER_ERROR
     if isinstance(error, HydraException | OmegaConfBaseException):
@@ -57,7 +58,7 @@ def _missing_value(error: MissingMandatoryValue) -> str:
     return f"{key} has no default and needs a value: {key}=..."
 
 
-def _composition(error: ConfigCompositionException) -> str:
+def _composition(error: ConfigCompositionException, arguments: Sequence[str]) -> str:
     text = str(error)
     cause = str(error.__cause__ or "")
     key = re.search(r"Could not override '([^']+)'", text)
@@ -65,7 +66,7 @@ def _composition(error: ConfigCompositionException) -> str:
         return _flat(text)
     name = key.group(1)
     if "is not in struct" in cause or "No match in the defaults list" in text or "not in struct" in text:
-        known = _known_keys()
+        known = _known_keys(arguments)
         near = get_close_matches(name, known, 1, cutoff=0.6)
         parent = name.rpartition(".")[0]
         inside = sorted({key for key in known if key.rpartition(".")[0] == parent})
@@ -75,11 +76,16 @@ def _composition(error: ConfigCompositionException) -> str:
     return _flat(f"{text} {cause}")
 
 
-def _known_keys() -> list[str]:
-    """Return the groups and dotted keys of the default config."""
-    try:
-        config = composition.compose()
-    except (HydraException, OmegaConfBaseException, ValueError):
+def _known_keys(arguments: Sequence[str]) -> list[str]:
+    """Return the groups and dotted keys of the config with the choices that the arguments made."""
+    choices = [text for text in arguments if re.fullmatch(r"[a-z]+=[\w]+", text)]
+    for overrides in (choices, []):
+        try:
+            config = composition.compose(overrides)
+            break
+        except (HydraException, OmegaConfBaseException, ValueError):
+            continue
+    else:
         return []
     groups = list(config["choices"])
     return [*groups, *(key for key, _ in composition.flatten(config) if not key.endswith("_target_"))]

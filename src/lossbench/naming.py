@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,40 +16,70 @@ def objective_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name each config's objective by what varies among all of them, such as ``focal gamma=5 · l2``.
 
     The loss always has its name; weighting and regularizer where they are not ``none``; every other choice where it
-    varies; and a setting where it varies among configs that made the same choices.
+    varies; and a setting where it varies among configs that made the same choices. Two configs have one label only
+    where nothing but seed and fold tells them apart.
     """
     choices = [{part: str(config["choices"].get(part)) for part in (*PARTS, *OTHERS)} for config in configs]
     settings = [
-        {key: value for key, value in identity(config, REPLICATE_KEYS).items() if not key.endswith("_target_")}
-        for config in configs
+        {key: value for key, value in identity(config, REPLICATE_KEYS).items() if value != {}} for config in configs
     ]
-    varying = {part for part in OTHERS if len({choice[part] for choice in choices}) > 1}
-    values: dict[tuple[str, str | None], set[str]] = {}
-    for choice, setting in zip(choices, settings, strict=True):
-        for key, value in setting.items():
-            values.setdefault(_scope(key, choice), set()).add(repr(value))
+    varying_choices = {part for part in OTHERS if len({choice[part] for choice in choices}) > 1}
+    varying_settings = _varying(choices, settings)
 
     labels = []
     for choice, setting in zip(choices, settings, strict=True):
         own: dict[str, list[str]] = {}
         for key, value in setting.items():
-            if len(values[_scope(key, choice)]) > 1:
+            if _scope(key, choice) in varying_settings:
                 group, _, rest = key.partition(".")
-                named = group in PARTS
-                own.setdefault(group if named else "", []).append(f"{rest if named else key}={value}")
-        parts = [choice["loss"]]
-        parts += [choice[part] for part in PARTS[1:] if choice[part] != "none"]
-        named_parts = [part for part in PARTS if part == "loss" or choice[part] != "none"]
-        texts = [" ".join([text, *own.get(part, [])]) for text, part in zip(parts, named_parts, strict=True)]
-        texts += [choice[part] for part in OTHERS if part in varying]
+                text = f"{rest}={_text(value)}" if group in PARTS else f"{key}={_text(value)}"
+                own.setdefault(group if group in PARTS else "", []).append(text)
+        shown = [part for part in PARTS if part == "loss" or choice[part] != "none" or part in own]
+        texts = [" ".join([choice[part], *own.get(part, [])]) for part in shown]
+        texts += [choice[part] for part in OTHERS if part in varying_choices]
         texts += own.get("", [])
         labels.append(" · ".join(texts))
     return labels
 
 
-def _scope(key: str, choice: Mapping[str, str]) -> tuple[str, str | None]:
-    """A setting is compared among configs with the same choice: focal's gamma does not vary because brier has none."""
+# A setting is compared among configs with the same choice: focal's gamma does not vary because brier has none.
+_Scope = tuple[str, str | None]
+
+
+def _scope(key: str, choice: Mapping[str, str]) -> _Scope:
     return key, choice.get(key.partition(".")[0])
+
+
+def _varying(choices: Sequence[Mapping[str, str]], settings: Sequence[Mapping[str, Any]]) -> set[_Scope]:
+    """Return the settings that differ, or are missing in some, among the configs of one choice."""
+    values: dict[_Scope, set[str]] = {}
+    having: Counter[_Scope] = Counter()
+    for choice, setting in zip(choices, settings, strict=True):
+        for key, value in setting.items():
+            values.setdefault(_scope(key, choice), set()).add(repr(value))
+            having[_scope(key, choice)] += 1
+    alike: Counter[_Scope] = Counter()
+    for choice in choices:
+        alike.update((group, name) for group, name in choice.items())
+
+    def missing(scope: _Scope) -> bool:
+        # A class that is missing where the component is says no more than its settings do.
+        key, name = scope
+        of_choice = alike[(key.partition(".")[0], name)] if name is not None else len(choices)
+        return having[scope] < of_choice and not key.endswith("_target_")
+
+    return {scope for scope, found in values.items() if len(found) > 1 or missing(scope)}
+
+
+def _text(value: Any) -> str:
+    """Return a value as a person would write it in an override.
+
+    >>> _text(None), _text(True), _text(0.5), _text([4, 8])
+    ('null', 'true', '0.5', '[4, 8]')
+    """
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def run_name(config: Mapping[str, Any], objective: str) -> str:

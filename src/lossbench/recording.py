@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,10 +21,12 @@ import yaml
 from lossbench import composition, naming
 from lossbench.evaluation import model_file
 from lossbench.evaluation.predictions import predictions
+from lossbench.evaluation.sparsity import sparsity
 from lossbench.tracking.run import RunRecord
 from lossbench.training.forward import scores_of
 
 if TYPE_CHECKING:
+    from lossbench.data.dataset import Dataset
     from lossbench.evaluation.evaluation import Evaluation
     from lossbench.tracking.store import Store
     from lossbench.tracking.sweep import SweepRecord
@@ -91,8 +95,10 @@ def tags(config: Mapping[str, Any], job: Job) -> dict[str, Any]:
         "lossbench.objective_fingerprint": composition.objective_fingerprint(config),
         "lossbench.data": job.dataset.name,
         "lossbench.seeds": job.dataset.seeds,
+        **rows_tags(job.dataset),
         "lossbench.seed": config["seed"],
         "lossbench.fold": fold,
+        "lossbench.batch_order": job.batch_order,
         "lossbench.job": config["tracking"]["job"],
         "lossbench.overrides": config["tracking"]["overrides"],
         "lossbench.resumed_from": config["ckpt_path"],
@@ -100,17 +106,30 @@ def tags(config: Mapping[str, Any], job: Job) -> dict[str, Any]:
     }
 
 
+def rows_tags(dataset: Dataset) -> dict[str, Any]:
+    """Return how many rows each split has, and a digest of which rows the judged ones are."""
+    splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    found: dict[str, Any] = {f"lossbench.rows_{name}": len(rows) for name, rows in splits.items() if rows is not None}
+    for name in ("val", "test"):
+        rows = splits[name]
+        if rows is not None:
+            # The draw's digest covers an independent test draw, whose rows are numbered from 0 in every draw.
+            hashed = hashlib.sha256(dataset.digest.encode() + np.ascontiguousarray(rows.index).tobytes())
+            found[f"lossbench.{name}_digest"] = hashed.hexdigest()[:16]
+    return found
+
+
 @cache
 def environment() -> dict[str, str]:
     """Return the git commit of the current folder and the versions of what computes."""
     found = {f"version.{name}": version(name) for name in VERSIONED}
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=composition.project()
-    )
-    return {
-        **found,
-        **({"mlflow.source.git.commit": commit.stdout.strip()} if commit.returncode == 0 else {}),
-    }
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=composition.project()
+        )
+    except (OSError, subprocess.CalledProcessError):  # no git, or no repository
+        return found
+    return {**found, "mlflow.source.git.commit": commit.stdout.strip()}
 
 
 def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, evaluation: Evaluation) -> None:
@@ -133,6 +152,7 @@ def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, 
         {
             **training,
             **evaluation.metrics,
+            **sparsity(job.network),
             **{f"threshold/{name}": value for name, value in evaluation.thresholds.items()},
             "selected_epoch": fitted.selected_epoch,
             "epochs": fitted.epochs,
@@ -187,7 +207,7 @@ def _draw(record: RunRecord, job: Job, fitted: Fit, evaluation: Evaluation, tabl
 
     drawn = {
         "training_curves": figures.training_curves(fitted.history, fitted.selected_epoch),
-        "roc": figures.roc(job.dataset, evaluation),
+        "roc": figures.roc(job.dataset, evaluation, lambda x: scores_of(job.network, x)),
     }
     if (table["split"] == "grid").any():
         drawn["decision_regions"] = figures.decision_regions(job.dataset, table)

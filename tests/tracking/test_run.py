@@ -148,8 +148,8 @@ def test_final_metrics_that_cannot_be_written_fail_the_run(store: Store, monkeyp
     def refuse(*args: object, **more: object) -> None:
         raise MlflowException("disk full")
 
+    run = start(store)
     monkeypatch.setattr(store.client, "log_batch", refuse)
-    run = start(store, params={})
     with pytest.raises(MlflowException, match="disk full"), run:
         run.finish({"test/f1": 1.0})
     assert fetch(store, run).info.status == "FAILED"

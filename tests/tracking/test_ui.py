@@ -50,7 +50,7 @@ def test_links_to_a_run_and_to_other_places(store: Store) -> None:
     tail = f"/#/experiments/{store.experiment_id}/runs/abc"
     assert links.run(store, "abc") == f"http://127.0.0.1:5000{tail}"
     assert links.run(store, "abc", base=links.base(store, 80, "::1")) == f"http://[::1]:80{tail}"
-    there = Store("https://mlflow.example.org/", "e", "1", "mlflow-artifacts:/1", store.mlruns)
+    there = Store("https://ann:secret@mlflow.example.org/", "e", "1", "mlflow-artifacts:/1", store.mlruns)
     assert links.run(there, "abc") == "https://mlflow.example.org/#/experiments/1/runs/abc"
 
 
@@ -99,7 +99,7 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 
 @pytest.mark.slow
-def test_a_server_serves_takes_runs_and_ends_with_ctrl_c(
+def test_a_real_server_takes_runs_and_ends_with_ctrl_c(
     server: tuple[subprocess.Popen[str], int], tmp_path: Path
 ) -> None:
     child, port = server

@@ -23,6 +23,9 @@ from lossbench.training.selection import Rule
 from lossbench.training.trainer import Fit, fit
 
 CPU = {"accelerator": "cpu", "devices": 1}
+SMALL = partial(Mlp, widths=(5, 4))
+ADAM = partial(torch.optim.Adam, lr=0.02)
+AUROC = Rule("val/auroc")
 
 
 @pytest.fixture(autouse=True)
@@ -51,16 +54,16 @@ def make_job(rings: Dataset) -> Callable[..., Job]:
     def make(
         dataset: Dataset = rings,
         *,
-        model: Callable[..., torch.nn.Module] = partial(Mlp, widths=(5, 4)),
+        model: Callable[..., torch.nn.Module] = SMALL,
         loss: Any = None,
         weighting: Any = None,
         regularizers: dict[str, Any] | None = None,
-        optimizer: Callable[..., torch.optim.Optimizer] = partial(torch.optim.Adam, lr=0.02),
+        optimizer: Callable[..., torch.optim.Optimizer] = ADAM,
         scheduler: Any = None,
         epochs: int = 3,
         seed: int = 0,
         dtype: torch.dtype = torch.float64,
-        rule: Rule = Rule("val/auroc"),  # noqa: B008
+        rule: Rule = Rule("val/auroc"),
         **others: Any,
     ) -> Job:
         objective = Objective(loss or cross_entropy(), weighting or NoWeighting(), regularizers or {}, dataset.task)

@@ -10,12 +10,12 @@ from torch import nn
 from lossbench.errors import CannotServe
 from lossbench.models.linear import Linear
 from lossbench.models.mlp import Mlp
+from lossbench.objective.links import Softmax
 from lossbench.objective.losses.external import External
 from lossbench.objective.losses.likelihood import cross_entropy
-from lossbench.objective.links import Softmax
 from lossbench.objective.regularizer import Regularizer
 from lossbench.task import Task
-from lossbench.training.forward import attach_head, propagate, scores_of
+from lossbench.training.forward import propagate, scores_of
 
 TASK = Task(2, ("a", "b"), (3, 1))
 

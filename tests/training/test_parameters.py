@@ -124,9 +124,9 @@ def test_refusals(make_job, arguments: dict, message: str) -> None:
 
 def test_a_reference_cannot_be_trained(make_job, train) -> None:
     job = make_job(model=ClassPrior)
-    with pytest.raises(UserError, match="^ClassPrior has no parameters to train; it is a reference, not a model$"):
+    with pytest.raises(UserError, match=r"^ClassPrior has no parameters to train; it is a reference, not a model$"):
         build_optimizer(job)
-    with pytest.raises(UserError, match="ClassPrior has no parameters to train"):
+    with pytest.raises(UserError, match=r"ClassPrior has no parameters to train"):
         train(job)
 
 
@@ -139,5 +139,5 @@ def test_a_plateau_needs_a_metric_and_knows_its_direction(make_job) -> None:
         job = make_job(scheduler=plateau, rule=rule)
         assert build_scheduler(job, build_optimizer(job)).mode == mode
     job = make_job(scheduler=plateau, rule=Rule(None))
-    with pytest.raises(ValueError, match="scheduler=plateau needs a select.metric to watch, got null"):
+    with pytest.raises(ValueError, match=r"scheduler=plateau needs a select.metric to watch, got null"):
         build_scheduler(job, build_optimizer(job))

@@ -19,7 +19,7 @@ from lossbench.objective.regularizers.weights import L1, L2
 from lossbench.objective.weighting import Balanced
 from lossbench.training.selection import Rule
 
-# Batch normalisation would make the gradient of a bias before it pure rounding noise, which Adam blows up to full steps.
+# Batch normalisation makes the gradient of a bias before it rounding noise, which Adam blows up to full steps.
 NORMALISED = partial(Mlp, widths=(6, 5), normalization="layer")
 LAST = Rule(None)
 
@@ -183,6 +183,34 @@ def test_accumulated_batches_step_once(make_job, train, rings) -> None:
         steps.step()
     train(job, {"accumulate_grad_batches": 2})
     assert_equal_networks(job.network, network)
+
+
+def test_a_proximal_step_follows_every_step_of_the_optimizer(make_job, train, rings) -> None:
+    """Not every batch, where two accumulate; weights outside the optimizer are left alone; each has its own rate."""
+    rates = {"body.0.weight": 0.1, "head.weight": 0.02}
+    groups = [{"pattern": "head.*", "lr": 0.02}]
+    l1 = {"l1": L1(0.3, proximal=True)}
+    job = make_job(regularizers=l1, optimizer=partial(torch.optim.SGD, lr=0.1), groups=groups, epochs=1, rule=LAST)
+    frozen = job.network.body[2].weight.requires_grad_(False)
+    before = frozen.clone()
+    network = as_sequential(job.network)
+    trained = [(name, p) for name, p in job.network.named_parameters() if p.requires_grad]
+    copies = dict(zip((name for name, _ in trained), (p for p in network.parameters() if p.requires_grad), strict=True))
+    x, y = torch.as_tensor(rings.train.x), torch.as_tensor(rings.train.y)
+    batches = order(0, 0, len(y)).split(64)
+    for pair in (batches[:2], batches[2:]):
+        network.zero_grad()
+        sum(plain_loss(network(x[batch]), y[batch]) / 2 for batch in pair).backward()
+        with torch.no_grad():
+            for name, parameter in copies.items():
+                rate = 0.02 if name.startswith("head") else 0.1
+                parameter -= rate * parameter.grad
+                if name in rates:  # soft thresholding, biases spared
+                    parameter.copy_(parameter.sign() * (parameter.abs() - rate * 0.3).clamp(min=0))
+    train(job, {"accumulate_grad_batches": 2})
+    assert_equal_networks(job.network, network)
+    assert torch.equal(job.network.body[2].weight, before)
+    assert (job.network.head.weight == 0).any() or (job.network.body[0].weight == 0).any()
 
 
 def test_the_weighted_objective_is_the_one_that_is_trained(make_job, train, rings) -> None:

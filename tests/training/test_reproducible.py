@@ -1,4 +1,4 @@
-"""One seed gives one result, to the bit, and losses of one seed are paired; nothing reads or moves a global generator."""
+"""One seed gives one result, to the bit; losses of one seed are paired; no global generator is read or moved."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     expected = train(whole)
 
     path = tmp_path / "last.ckpt"
-    with pytest.raises(OSError, match="power cut"):
+    with pytest.raises(OSError, match=r"power cut"):
         train(build(make_job, case), callbacks=[PowerCut(4)], checkpoint=path, resume_every=1)
     resumed = build(make_job, case)
     rows: list[dict[str, float]] = []
@@ -135,7 +135,7 @@ def test_a_run_that_patience_stopped_goes_on_with_more_of_it_alone(
 @pytest.mark.parametrize(("every", "kept"), [(1, 4), (2, 4), (3, 3)])
 def test_it_is_written_at_every_nth_boundary(make_job, train, tmp_path, every: int, kept: int) -> None:
     path = tmp_path / "folder" / "last.ckpt"
-    with pytest.raises(OSError, match="power cut"):
+    with pytest.raises(OSError, match=r"power cut"):
         train(build(make_job, {}), callbacks=[PowerCut(4)], checkpoint=path, resume_every=every)
     assert len(torch.load(path, weights_only=True)["history"]) == kept
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
@@ -158,7 +158,7 @@ def test_a_broken_write_leaves_the_last_one_whole(make_job, train, tmp_path, mon
         original(self, filepath, *arguments, **others)
 
     monkeypatch.setattr(L.Trainer, "save_checkpoint", full_disk)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(OSError, match=r"no space left"):
         train(build(make_job, {}), checkpoint=path, resume_every=1)
     assert len(torch.load(path, weights_only=True)["history"]) == 2
 
@@ -173,7 +173,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(make_job, train, tmp_path) 
     train(build(make_job, {}, epochs=1), checkpoint=path, resume_every=1)
     content = torch.load(path, weights_only=True)
     torch.save({**content, "payload": Payload()}, path)
-    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+    with pytest.raises(pickle.UnpicklingError, match=r"Weights only load failed"):
         train(build(make_job, {}), resume_from=path)
 
 
@@ -186,5 +186,5 @@ def test_an_undefined_metric_has_no_epoch_to_return_to(make_job, train, tmp_path
     key = next(key for key in content["callbacks"] if "EndEpoch" in key)
     content["callbacks"][key]["selection"]["epoch"] = [-1]
     torch.save(content, path)
-    with pytest.raises(Diverged, match="val/auroc was undefined in every epoch"):
+    with pytest.raises(Diverged, match=r"val/auroc was undefined in every epoch"):
         train(build(make_job, {}, epochs=2), resume_from=path)

@@ -43,7 +43,7 @@ def test_precision(make_job, train, dtype: torch.dtype) -> None:
 def test_precisions_by_name() -> None:
     assert dtype_of({}) == torch.float32
     assert dtype_of({"precision": "64-true"}) == torch.float64
-    with pytest.raises(UserError, match="^trainer.precision is one of 32-true, 64-true, got '16-mixed'$"):
+    with pytest.raises(UserError, match=r"^trainer.precision is one of 32-true, 64-true, got '16-mixed'$"):
         dtype_of({"precision": "16-mixed"})
 
 
@@ -69,11 +69,11 @@ def test_refused_settings_are_one_line(settings: dict[str, Any], message: str) -
 
 
 def test_refused_companions_are_named() -> None:
-    with pytest.raises(UserError, match="^callbacks takes Lightning's Callback, got dict$"):
+    with pytest.raises(UserError, match=r"^callbacks takes Lightning's Callback, got dict$"):
         build_trainer(CPU, [{}], [])  # type: ignore[list-item]
     with pytest.raises(UserError, match=r"^tracking.loggers takes Lightning's Logger, got Timer$"):
         build_trainer(CPU, [], [lightning_callbacks.Timer()])  # type: ignore[list-item]
-    with pytest.raises(UserError, match="^callbacks=learning_rate needs a logger .*: tracking=csv$"):
+    with pytest.raises(UserError, match=r"^callbacks=learning_rate needs a logger .*: tracking=csv$"):
         build_trainer(CPU, [lightning_callbacks.LearningRateMonitor()], [])
 
 

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lossbench.comparison.direction import direction
+from lossbench.comparison.judging import Judged, judged
 from lossbench.comparison.pairs import (
     LABEL,
     baseline_of,
-    differences,
     labelled,
     metric_column,
     pairing,
-    values,
 )
+from lossbench.comparison.population import DATA, SEED, SOURCE_SEED, SPLIT_SEED
+from lossbench.comparison.rope import rope as rope_of
+from lossbench.comparison.sentences import conclusions, protocol
 
 
 def leaderboard(
@@ -26,8 +28,9 @@ def leaderboard(
     baseline: str | None = None,
     show: Sequence[str] = (),
     better: str | None = None,
+    rope: float | None = None,
 ) -> pd.DataFrame:
-    """Rank objectives by the mean of one metric.
+    """Rank objectives by the mean of one metric, and say which differences are more than chance.
 
     Parameters
     ----------
@@ -43,17 +46,21 @@ def leaderboard(
         Further metrics, whose means are added under their names; those that no run has are passed over.
     better
         `max` or `min`, for a metric of the user's own.
+    rope
+        Half-width of the region of practical equivalence in the metric's unit; None takes `rope.ROPE`.
 
     Returns
     -------
     DataFrame
         `rank` (missing for reference rows and for objectives without a value), `objective`, `role`
-        (`objective` or `reference`), `mean`, `sd` (over runs, n - 1), `n` (values that the mean is made of),
-        `best`, `undefined` (finished runs whose metric is NaN or missing), `failed`, `unfinished` (killed or
-        still running), `seconds` (mean of a finished run), `difference` (mean paired difference to the
-        baseline: same data, seed and fold), `pairs` (how many), then `show`. Best first; objectives without a
-        value last; reference rows that beat the best stand above it, all others at the end. `attrs` holds
-        `metric`, `direction`, `baseline`, `paired_by` and `notes`, sentences on what a reader must know.
+        (`objective` or `reference`), `mean` (of several datasets, that of their means), `sd` (over runs, n - 1),
+        `n` (values that the mean is made of), `best`, `undefined` (finished runs whose metric is NaN or missing),
+        `failed`, `unfinished` (killed or still running), `seconds` (mean of a finished run); `difference` (mean
+        paired difference to the baseline), `low`, `high`, `pairs`, `unmatched`, `p`, `p_equivalent`, `verdict`,
+        `won`, `p_best` and companions as in `judging.Judged`; then `show`. Best first; objectives without a value
+        last; reference rows that beat the best stand above it, all others at the end. `attrs` holds `metric`,
+        `direction`, `baseline`, `paired_by`, `shown` (names of the further metrics), `protocol` (how it was
+        judged), `notes` (what a reader must know) and `conclusions` (the answer in plain words), lists of sentences.
 
     Raises
     ------
@@ -67,8 +74,8 @@ def leaderboard(
     ...     "role": "run", "status": ["FINISHED", "FINISHED", "FINISHED", "FAILED"], "seconds": 1.,
     ...     "params.seed": [0, 1, 0, 1], "metrics.test/auroc": [.75, .5, .5, float("nan")]})
     >>> table = leaderboard(frame, "test/auroc")
-    >>> table[["objective", "mean", "n", "failed", "difference", "pairs"]].values.tolist()
-    [['focal', 0.625, 2, 0, 0.25, 1], ['cross_entropy', 0.5, 1, 1, 0.0, 1]]
+    >>> table[["objective", "mean", "n", "failed", "difference", "pairs", "verdict"]].values.tolist()
+    [['focal', 0.625, 2, 0, 0.25, 1, 'not separable'], ['cross_entropy', 0.5, 1, 1, 0.0, 1, None]]
     """
     way = direction(metric, better)
     column = metric_column(runs, metric)
@@ -80,23 +87,29 @@ def leaderboard(
     table = pd.DataFrame([_row(frame[is_job & (frame[LABEL] == label)], column, way) for label in labels])
     table.insert(0, "objective", labels)
     table.insert(1, "role", "objective")
-    paired = _paired(frame, column, by, base)
-    table["difference"] = [paired.get(label, (float("nan"), 0))[0] for label in labels]
-    table["pairs"] = [paired.get(label, (float("nan"), 0))[1] for label in labels]
-
-    references = _references(frame[~is_job], column, way)
-    whole = _ordered(table, references, way)
+    table = _ranked(table, way)
+    found = judged(
+        frame,
+        column,
+        by=by,
+        baseline=base,
+        ranking=table.loc[table["mean"].notna(), "objective"].tolist(),
+        rope=rope_of(metric, rope),
+        higher_is_better=way == "max",
+    )
+    table = table.join(found.table, on="objective")
+    table[["pairs", "unmatched"]] = table[["pairs", "unmatched"]].fillna(0).astype(int)
+    table["won"] = table["won"].eq(True)  # an objective without a value has no answer of its own
+    whole = _with_references(table, _references(frame[~is_job], column, way), way)
     shown = [name for name in show if name != metric and f"metrics.{name}" in runs.columns]
     means = frame[frame["status"] == "FINISHED"].groupby(LABEL)[[f"metrics.{name}" for name in shown]].mean()
     for name in shown:
         whole[name] = whole["objective"].map(means[f"metrics.{name}"])
-    whole.attrs.update(
-        metric=metric,
-        direction=way,
-        baseline=base,
-        paired_by=_names(pairing(frame, by)),
-        notes=_notes(frame, by, base),
-    )
+    whole["verdict"] = whole["verdict"].astype(object).where(whole["verdict"].notna(), None)
+    whole.attrs.update(metric=metric, direction=way, baseline=base, paired_by=_paired_by(frame, by), shown=shown)
+    whole.attrs["notes"] = _notes(frame, column, by, base, found)
+    whole.attrs["protocol"] = protocol(found, base, rope_of(metric, rope))
+    whole.attrs["conclusions"] = conclusions(whole, found)
     return whole
 
 
@@ -104,8 +117,10 @@ def _row(jobs: pd.DataFrame, column: str, way: str) -> dict[str, float]:
     finished = jobs[jobs["status"] == "FINISHED"]
     metric = finished[column].dropna()
     failed = int((jobs["status"] == "FAILED").sum())
+    several = DATA in jobs and finished[DATA].nunique() > 1
     return {
-        "mean": metric.mean(),
+        # A dataset with more runs than the others counts as much as they do.
+        "mean": finished.groupby(DATA)[column].mean().mean() if several else metric.mean(),
         "sd": metric.std(),
         "n": len(metric),
         "best": metric.max() if way == "max" else metric.min(),
@@ -116,55 +131,65 @@ def _row(jobs: pd.DataFrame, column: str, way: str) -> dict[str, float]:
     }
 
 
-def _paired(frame: pd.DataFrame, column: str, by: Sequence[str], base: str | None) -> dict[str, tuple[float, int]]:
-    if base is None:
-        return {}
-    pairs = differences(values(frame, [column], by), base)[column].dropna().groupby(level=LABEL)
-    return {str(label): (float(part.mean()), len(part)) for label, part in pairs}
-
-
 def _references(rows: pd.DataFrame, column: str, way: str) -> pd.DataFrame:
     # A reference has no axis of its own (the Bayes rule has no loss), whatever is compared: its objective
     # names it.
     groups = [(label, _row(part, column, way)) for label, part in rows.groupby("objective", sort=False)]
-    return pd.DataFrame(
-        [
-            {"objective": label, "role": "reference", **row, "difference": float("nan"), "pairs": 0}
-            for label, row in groups
-        ]
-    )
+    return pd.DataFrame([{"objective": label, "role": "reference", **row} for label, row in groups])
 
 
-def _ordered(table: pd.DataFrame, references: pd.DataFrame, way: str) -> pd.DataFrame:
+def _ranked(table: pd.DataFrame, way: str) -> pd.DataFrame:
     ascending = way == "min"
     # By label within a tie, so that the order does not depend on the order of the runs.
     ranked = table.sort_values("objective").sort_values("mean", ascending=ascending, kind="stable", na_position="last")
     # Equal means share a rank.
     ranked.insert(0, "rank", ranked["mean"].rank(method="min", ascending=ascending).astype("Int64"))
+    return ranked.reset_index(drop=True)
+
+
+def _with_references(ranked: pd.DataFrame, references: pd.DataFrame, way: str) -> pd.DataFrame:
     if references.empty:
-        return ranked.reset_index(drop=True)
+        return ranked
+    ascending = way == "min"
     references = references.sort_values("mean", ascending=ascending, kind="stable")
-    references.insert(0, "rank", pd.Series(pd.NA, index=references.index, dtype="Int64"))
+    # Only what holds for a row that is neither ranked nor compared.
+    empty = {"pairs": 0, "unmatched": 0, "won": False, "verdict": None}
+    for name in ranked.columns.difference(references.columns, sort=False):
+        references[name] = pd.Series(empty.get(name, float("nan")), index=references.index, dtype=ranked[name].dtype)
+    references = references[ranked.columns]
     best = ranked["mean"].iloc[0] if len(ranked) else float("nan")
     above = references["mean"] < best if ascending else references["mean"] > best
     parts = [part for part in (references[above], ranked, references[~above]) if len(part)]
     return pd.concat(parts, ignore_index=True)
 
 
-def _notes(frame: pd.DataFrame, by: Sequence[str], base: str | None) -> list[str]:
+def _notes(frame: pd.DataFrame, column: str, by: Sequence[str], base: str | None, found: Judged) -> list[str]:
     keys = pairing(frame, by)
-    if base is None:
-        return []
-    if "params.seed" not in keys:
-        return ["the runs carry no param seed: nothing can be paired"]
+    if SEED not in keys:
+        return ["the runs carry no param seed: nothing can be paired"] if base is not None else []
+    notes = []
     jobs = frame[(frame["role"] == "run") & (frame["status"] == "FINISHED")]
     several = jobs.groupby([LABEL, *keys], dropna=False).size()
     several = several[several > 1]
-    if several.empty:
-        return []
-    where = f"one objective under the same {', '.join(_names(keys))}"
-    return [f"{len(several)} pairs hold several runs of {where}: averaged before pairing"]
+    if len(several) and base is not None:
+        where = f"one objective under the same {', '.join(_paired_by(frame, by))}"
+        notes.append(f"{len(several)} pairs hold several runs of {where}: averaged before pairing")
+    if found.population.kind == "datasets":
+        seen = jobs[jobs[column].notna()].groupby(LABEL)[DATA].nunique()
+        notes += [
+            f"{label} has values on {count} of {seen.max()} datasets alone: its mean is over those"
+            for label, count in seen.items()
+            if count < seen.max()
+        ]
+    return notes
 
 
-def _names(columns: Sequence[str]) -> list[str]:
-    return [column.removeprefix("params.") for column in columns]
+def _paired_by(frame: pd.DataFrame, by: Sequence[str]) -> list[str]:
+    """Return what pairs the runs as a person would say it: the seed, and what else has more than one value."""
+    # References carry the seed alone of what describes the data.
+    frame = frame[frame["role"] == "run"]
+    keys = [key for key in pairing(frame, by) if key == SEED or frame[key].nunique(dropna=False) > 1]
+    # The seeds of source and split are the run's own unless they were fixed apart.
+    own = [key for key in (SOURCE_SEED, SPLIT_SEED) if key in keys and SEED in keys]
+    follow = {key for key in own if (frame[key] == frame[SEED])[frame[key].notna()].all()}
+    return [key.removeprefix("params.") for key in keys if key not in follow]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from lossbench.errors import UserError
 
 PAIRED_BY = ("data", "seed", "fold")
+# Settings of the data that belong to training; all others say which rows a run sees, and pairs agree in them.
+TRAINING_ON_DATA = ("data.batch_size", "data.sampler", "data.scale")
 LABEL = "label"
 DEFAULT_BASELINE = "cross_entropy"
 
@@ -40,20 +42,54 @@ def metric_column(runs: pd.DataFrame, metric: str) -> str:
 
 
 def labelled(runs: pd.DataFrame, by: Sequence[str] = ("objective",)) -> pd.DataFrame:
-    """Return the runs with a column `label`: what is compared, the values of `by` joined by a middle dot."""
+    """Return the runs with a column `label`: what is compared, the values of `by` joined by a middle dot.
+
+    Objectives trained on several data are compared without the data in their names: `focal · iris` and
+    `focal · rings` are both `focal`.
+    """
     columns = [column_of(runs, name) for name in by]
+    named = runs
+    if "objective" in columns and "params.data" in runs:
+        jobs = runs["role"] == "run"
+        named = runs.assign(objective=runs["objective"].astype(object))
+        named.loc[jobs, "objective"] = without_data(runs.loc[jobs, "objective"], runs.loc[jobs, "params.data"])
     labels = [
-        " · ".join(_text(value) for value in row if not pd.isna(value)) for row in runs[columns].itertuples(index=False)
+        " · ".join(_text(value) for value in row if not pd.isna(value))
+        for row in named[columns].itertuples(index=False)
     ]
     return runs.assign(**{LABEL: pd.Series(labels, index=runs.index, dtype=object)})
+
+
+def without_data(objectives: Iterable[str], data: Iterable[object]) -> list[str]:
+    """Return the names of objectives without the data that they were trained on, unless nothing else tells them apart.
+
+    Examples
+    --------
+    >>> without_data(["focal · iris", "focal · rings · data.positives=50", "mse · iris"], ["iris", "rings", "iris"])
+    ['focal', 'focal', 'mse']
+    >>> without_data(["focal · iris", "focal · rings"], ["iris", "rings"])
+    ['focal · iris', 'focal · rings']
+    """
+    names = list(objectives)
+    short = [_without(name, str(value)) for name, value in zip(names, data, strict=True)]
+    return short if len(set(short)) > 1 else names
+
+
+def _without(name: str, data: str) -> str:
+    first, *others = name.split(" · ")
+    kept = [
+        part
+        for part in others
+        if part != data and not (part.startswith("data.") and part.split("=")[0] not in TRAINING_ON_DATA)
+    ]
+    return " · ".join([first, *kept])
 
 
 def values(runs: pd.DataFrame, columns: Sequence[str], by: Sequence[str] = ("objective",)) -> pd.DataFrame:
     """Return the metrics of finished jobs, indexed by label and by what pairs them.
 
-    Pairs are matched by `PAIRED_BY`, as far as the runs carry those params and they are not compared
-    themselves. Several jobs of one label under one key (loss compared while the weighting varies too) are
-    averaged first.
+    Pairs are matched by `pairing`. Several jobs of one label under one key (loss compared while the weighting
+    varies too) are averaged first.
 
     Parameters
     ----------
@@ -70,11 +106,18 @@ def values(runs: pd.DataFrame, columns: Sequence[str], by: Sequence[str] = ("obj
 
 
 def pairing(runs: pd.DataFrame, by: Sequence[str] = ("objective",)) -> list[str]:
-    """Return the columns that pair runs."""
+    """Return the columns that pair runs: data, seed, fold and which rows the data are told to hold.
+
+    As far as the runs carry those params and they are not compared themselves.
+    """
     compared = {column_of(runs, name) for name in by}
-    return [
-        f"params.{name}" for name in PAIRED_BY if f"params.{name}" in runs.columns and f"params.{name}" not in compared
+    settings = [
+        column.removeprefix("params.")
+        for column in runs.columns
+        if column.startswith("params.data.") and column.removeprefix("params.") not in TRAINING_ON_DATA
     ]
+    wanted = [f"params.{name}" for name in (*PAIRED_BY, *settings)]
+    return [column for column in wanted if column in runs.columns and column not in compared]
 
 
 def baseline_of(labels: Sequence[str], baseline: str | None) -> str | None:

@@ -24,7 +24,7 @@ def show(
     left_out: Sequence[tuple[str, str]] = (),
     console: Console | None = None,
 ) -> None:
-    """Print a leaderboard, then every job that did not finish and every job that was left out.
+    """Print a leaderboard, every job that did not finish and every job that was left out, and what it all says.
 
     Columns that do not fit the terminal are left away, the least important first; rank, objective and mean
     always stay.
@@ -57,6 +57,9 @@ def show(
         console.print(Text(heading, style="bold"))
         for what, why in entries:
             console.print(Text(f"  {what}\n    {why}"))
+    console.print()
+    for line in table.attrs["conclusions"]:
+        console.print(Text(line, style="bold"))
 
 
 def to_markdown(
@@ -65,6 +68,7 @@ def to_markdown(
     """Return the same as Markdown; names are escaped, so that one from a table or a config stays text."""
     cells = _cells(table)
     lines = [f"**{_escape(_title(table))}**", ""]
+    lines += [" ".join(_escape(line) for line in table.attrs["conclusions"]), ""]
     lines.append("| " + " | ".join(_escape(header) for header in cells) + " |")
     lines.append("|" + "|".join(":--" if header == "objective" else "--:" for header in cells) + "|")
     lines += ["| " + " | ".join(map(_escape, row)) + " |" for row in zip(*cells.values(), strict=True)]
@@ -87,44 +91,63 @@ def _remarks(table: pd.DataFrame) -> list[str]:
     lines = []
     if baseline is not None and paired_by:
         lines.append(f"difference: mean paired difference to {baseline} over the same {', '.join(paired_by)}")
+    if (table["unmatched"] > 0).any():
+        lines.append(
+            "unmatched: values of either whose partner failed, is missing or not defined; left out of the pairs"
+        )
     if (table["undefined"] > 0).any():
         lines.append("undefined: finished runs whose metric is not defined; they are not in the mean")
     if (table["role"] == "reference").any():
         lines.append("rows without a rank are references: they are not trained and not compared")
+    if (table["role"] == "objective").sum() > 1:
+        lines += table.attrs["protocol"]
     return lines + list(table.attrs["notes"])
 
 
 def _cells(table: pd.DataFrame) -> dict[str, list[str]]:
     """Return the columns as text, the most important first; counts that are zero throughout are left away."""
+    objectives = table["role"] == "objective"
+    compared = table.attrs["baseline"] is not None
     cells = {
         "rank": [_MISSING if pd.isna(rank) else str(rank) for rank in table["rank"]],
         "objective": [str(name) for name in table["objective"]],
         "mean": [_number(value) for value in table["mean"]],
-        "sd": [_number(value) for value in table["sd"]],
-        "n": [str(n) for n in table["n"]],
     }
+    if compared:
+        cells["verdict"] = [verdict or "" for verdict in table["verdict"]]
+        cells["difference"] = [_number(value, sign=True) for value in table["difference"]]
     for count in ("failed", "unfinished", "undefined"):
         if (table[count] > 0).any():
             cells[count] = [str(n) if n else "" for n in table[count]]
-    if table.attrs["baseline"] is not None:
-        cells["difference"] = [_number(value, sign=True) for value in table["difference"]]
-        # How many pairs goes without saying unless it is fewer than the runs.
-        if (table["pairs"] != table["n"])[table["role"] == "objective"].any():
-            cells["pairs"] = [str(n) if n else "" for n in table["pairs"]]
-    cells["best"] = [_number(value) for value in table["best"]]
+    if objectives.sum() > 1:
+        cells["won"] = ["yes" if won else "" for won in table["won"]]
+    if compared:
+        cells["p"] = [_p(value) for value in table["p"]]
+        cells["interval"] = [_interval(low, high) for low, high in zip(table["low"], table["high"], strict=True)]
+    cells["n"] = [str(n) for n in table["n"]]
+    cells["sd"] = [_number(value) for value in table["sd"]]
+    # How many pairs goes without saying unless it is fewer than the runs.
+    if compared and (table["pairs"] != table["n"])[objectives].any():
+        cells["pairs"] = [str(n) if n else "" for n in table["pairs"]]
+    if (table["unmatched"] > 0).any():
+        cells["unmatched"] = [str(n) if n else "" for n in table["unmatched"]]
     cells["seconds"] = [_MISSING if math.isnan(value) else f"{value:.3g}" for value in table["seconds"]]
-    known = set(table.columns[: list(table.columns).index("pairs") + 1])
-    for name in table.columns:
-        if name not in known:
-            cells[name] = [_number(value) for value in table[name]]
+    cells["best"] = [_number(value) for value in table["best"]]
+    for name in table.attrs["shown"]:
+        cells[name] = [_number(value) for value in table[name]]
+    cells["iqm"] = [_number(value) for value in table["iqm"]]
+    if compared:
+        cells["improves"] = [_MISSING if math.isnan(value) else f"{value:.0%}" for value in table["improves"]]
+    if table["bca_low"].notna().any():
+        cells["BCa"] = [_interval(low, high) for low, high in zip(table["bca_low"], table["bca_high"], strict=True)]
     return cells
 
 
 def _fitting(cells: dict[str, list[str]], width: int) -> dict[str, list[str]]:
-    gap = 2
+    gap = 3
     widths = {name: max(map(cell_len, [name, *column])) + gap for name, column in cells.items()}
     # A long name may take several lines; it must not cost the numbers their place.
-    widths["objective"] = min(widths["objective"], max(24, width // 3) + gap)
+    widths["objective"] = min(widths["objective"], max(20, width // 4) + gap)
     kept: dict[str, list[str]] = {}
     used = 0
     for name, column in cells.items():
@@ -140,18 +163,22 @@ def _lists(
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     lists = []
     if failures is not None and len(failures):
-        entries = [
-            (
-                _first(job["overrides"], job["name"]),
-                f"{job['status']}: {_first(job['error'], 'no error recorded')}",
-            )
-            for job in failures.to_dict("records")
-        ]
-        lists.append((f"{len(entries)} {'job' if len(entries) == 1 else 'jobs'} did not finish", entries))
+        lists.append(
+            (f"{len(failures)} {'job' if len(failures) == 1 else 'jobs'} did not finish", _by_reason(failures))
+        )
     if left_out:
         jobs = "job" if len(left_out) == 1 else "jobs"
         lists.append((f"{len(left_out)} {jobs} left out, which is no failure", list(left_out)))
     return lists
+
+
+def _by_reason(failures: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return (overrides of the jobs, what ended them): many jobs often end for one reason."""
+    jobs: dict[str, list[str]] = {}
+    for job in failures.to_dict("records"):
+        reason = f"{job['status']}: {_first(job['error'], 'no error recorded')}"
+        jobs.setdefault(reason, []).append(_first(job["overrides"], job["name"]))
+    return [("; ".join(overrides), reason) for reason, overrides in jobs.items()]
 
 
 def _first(text: object, otherwise: str) -> str:
@@ -164,6 +191,16 @@ def _number(value: float, sign: bool = False) -> str:
         return _MISSING
     plain = value == 0 or 1e-3 <= abs(value) < 1e4
     return f"{value:{'+' if sign and value else ''}{'.4f' if plain else '.3g'}}"
+
+
+def _interval(low: float, high: float) -> str:
+    return _MISSING if math.isnan(low) else f"{_number(low, sign=True)} {_number(high, sign=True)}"
+
+
+def _p(value: float) -> str:
+    if math.isnan(value):
+        return _MISSING
+    return "<.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
 
 
 def _escape(text: str) -> str:

@@ -36,15 +36,13 @@ def summaries(runs: pd.DataFrame, baseline: str | None = None) -> dict[str, dict
     base = baseline_of(list(dict.fromkeys(frame[LABEL])), baseline)
     columns = [name for name in frame.columns if name.startswith("metrics.")]
     finished = frame[frame["status"] == "FINISHED"]
-    grouped = finished.groupby(LABEL)[columns]
+    grouped = finished.groupby("objective")[columns]
     means, spreads, counts, n = grouped.mean(), grouped.std(), grouped.count(), grouped.size()
-    gaps = pd.DataFrame(columns=columns)
-    if base is not None:
-        gaps = differences(values(frame, columns), base).groupby(level=LABEL).mean()
-    failed = frame[frame["status"] == "FAILED"].groupby(LABEL).size()
+    gaps = pd.DataFrame() if base is None else _gaps(frame, columns, base)
+    failed = frame[frame["status"] == "FAILED"].groupby("objective").size()
 
     result: dict[str, dict[str, float]] = {}
-    for label in dict.fromkeys(frame[LABEL]):
+    for label in dict.fromkeys(frame["objective"]):
         runs_of = int(n.get(label, 0))
         metrics: dict[str, float] = {}
         if runs_of:
@@ -60,6 +58,21 @@ def summaries(runs: pd.DataFrame, baseline: str | None = None) -> dict[str, dict
             metrics["failed"] = float(failed[label])
         result[str(label)] = metrics
     return result
+
+
+def _gaps(frame: pd.DataFrame, columns: list[str], base: str) -> pd.DataFrame:
+    """Return the mean differences of each objective to the baseline on the same data, which may have a name of its own.
+
+    On several data, `focal · iris` is compared as `focal`, with `cross_entropy · iris` as `cross_entropy`.
+    """
+    at_baseline = frame[frame[LABEL] == base]
+    means = {}
+    for name, part in frame.groupby("objective", sort=False):
+        both = pd.concat([part.assign(**{LABEL: "this"}), at_baseline.assign(**{LABEL: "base"})])
+        of_both = differences(values(both, columns), "base")
+        if "this" in of_both.index.get_level_values(LABEL):
+            means[name] = of_both[of_both.index.get_level_values(LABEL) == "this"].mean()
+    return pd.DataFrame(means).T
 
 
 def _defined(row: pd.Series, short: dict[str, str], prefix: str) -> dict[str, float]:

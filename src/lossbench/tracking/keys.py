@@ -26,6 +26,7 @@ def clean(name: str) -> str:
     """
     parts = re.sub(r"[^/\w.\- :]", "_", name).split("/")
     key = "/".join("_" if part in ("", ".", "..") else part for part in parts)
+    key = f"_{key[1:]}" if key.startswith("..") else key  # taken for a way out of the folder
     return key if len(key) <= KEY_LIMIT else f"{key[: KEY_LIMIT - 9]}_{_digest(name)}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from lossbench.tracking import address
 from lossbench.tracking.keys import clean
@@ -13,7 +13,8 @@ from lossbench.tracking.store import Store
 def base(store: Store, port: int = 5000, host: str = "127.0.0.1") -> str:
     """Return where the UI answers: the tracking server itself, else the one that `lossbench ui` starts."""
     if address.scheme_of(store.uri) in address.SERVERS:
-        return store.uri.rstrip("/")
+        parts = urlsplit(store.uri)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")  # no password
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 

@@ -29,6 +29,12 @@ _COLUMNS = [
     "sweep",
     "overrides",
     "error",
+    "seeds",
+    "val_digest",
+    "test_digest",
+    "rows_train",
+    "rows_val",
+    "rows_test",
 ]
 
 
@@ -94,9 +100,11 @@ def runs(
     Returns
     -------
     DataFrame
-        `run_id, name, objective, role, status, start (UTC), seconds, sweep, overrides, error`, then
-        `params.<key>` and `metrics.<key>`. Params are numbers where all of a column are, else text; a metric
-        that a run has not is NaN. Runs that another supersedes, sweeps and objectives are left out.
+        `run_id, name, objective, role, status, start (UTC), seconds, sweep, overrides, error`; what decides the
+        test of a comparison, missing where a run does not say: `seeds` (draws or splits), `val_digest, test_digest`
+        (which rows are judged) and `rows_train, rows_val, rows_test` (how many); then `params.<key>` and
+        `metrics.<key>`. Params are numbers where all of a column are, else text; a metric that a run has not is
+        NaN. Runs that another supersedes, sweeps and objectives are left out.
     """
     clauses = [filter] if filter else []
     if sweep is not None:
@@ -133,9 +141,16 @@ def _row(run: Run) -> dict[str, Any]:
         "sweep": tags.get("lossbench.sweep"),
         "overrides": tags.get("lossbench.overrides"),
         "error": tags.get("lossbench.error"),
+        "seeds": tags.get("lossbench.seeds"),
+        **{f"{split}_digest": tags.get(f"lossbench.{split}_digest") for split in ("val", "test")},
+        **{f"rows_{split}": _count(tags.get(f"lossbench.rows_{split}")) for split in ("train", "val", "test")},
         **{f"params.{key}": value for key, value in run.data.params.items()},
         **{f"metrics.{key}": value for key, value in run.data.metrics.items()},
     }
+
+
+def _count(tag: str | None) -> float:
+    return float(tag) if tag is not None and tag.isdecimal() else float("nan")
 
 
 def _numbers(column: pd.Series) -> pd.Series:

@@ -23,7 +23,6 @@ Role = Literal["sweep", "objective", "run", "reference"]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 METRICS_PER_BATCH = 1000
-PARAMS_PER_BATCH = 100
 FLUSH_SECONDS = 10.0
 DIGEST_LIMIT = 36
 HISTORY = "history.csv"
@@ -117,8 +116,7 @@ class RunRecord:
     def _params(self, params: Mapping[str, Any]) -> None:
         keys = Keys()
         entries = [Param(keys[name], cut(value, PARAM_LIMIT)) for name, value in params.items()]
-        for first in range(0, len(entries), PARAMS_PER_BATCH):
-            self._client.log_batch(self.id, params=entries[first : first + PARAMS_PER_BATCH])
+        self._client.log_batch(self.id, params=entries)
 
     def log(self, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:
         """Take metrics of epochs, `(epoch, {key: value})`; several rows of one epoch are joined."""
@@ -132,6 +130,7 @@ class RunRecord:
 
     def flush(self) -> None:
         """Write what waits."""
+        # Batch by batch, so that after an outage only what has not arrived is sent again.
         while self._waiting:
             self._client.log_batch(self.id, metrics=self._waiting[:METRICS_PER_BATCH])
             del self._waiting[:METRICS_PER_BATCH]

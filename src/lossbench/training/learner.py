@@ -102,16 +102,15 @@ class Learner(L.LightningModule):
         self.objective.at_epoch(epoch)
         self.trainer.datamodule.set_epoch(epoch)  # type: ignore[attr-defined]
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        # Not after every batch, of which several may accumulate for one step.
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.objective.acts_after_step:
             rates = {
-                id(parameter): float(group["lr"])
-                for group in self.optimizers().param_groups  # type: ignore[union-attr]
-                for parameter in group["params"]
+                id(parameter): float(group["lr"]) for group in optimizer.param_groups for parameter in group["params"]
             }
-            self.objective.after_step(
-                self._weights, {name: rates[id(weight)] for name, weight in self._weights.items()}
-            )
+            moved = {name: weight for name, weight in self._weights.items() if id(weight) in rates}
+            self.objective.after_step(moved, {name: rates[id(weight)] for name, weight in moved.items()})
 
     def end_epoch(self) -> Mapping[str, float]:
         """Validate, and return the epoch's row of figures.

@@ -1,0 +1,143 @@
+"""The sign-flip test of independent paired differences, exact, and the interval that it draws."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+from scipy.stats import rankdata
+
+_EXACT = 30  # 2^15 sums per half
+_DRAWS = 99_999
+_HALVINGS = 28  # the ends of an interval to 4e-9 of the range of the differences
+# Sums that differ by less than rounding are ties: relative to the sum of magnitudes.
+_TIE = 1e-12
+
+
+class SignFlip:
+    """The sign-flip (paired permutation) test: if nothing differs, each difference is as likely to have the other sign.
+
+        p(mean > 0) = #{signs s : sum s_i d_i >= sum d_i} / 2^n
+                    = #{subsets A : sum over A of d_i <= 0} / 2^n    (A: the flipped ones; the empty set counts)
+
+    Exact to 30 differences: the subset sums of two halves, one of them sorted, are counted against each other, 2^(n/2)
+    log steps instead of 2^n. Above, 99,999 seeded draws with p = (1 + count) / 100,000. The two-sided p is twice the
+    smaller one-sided, at most 1, and never below 2^(1-n).
+
+    References
+    ----------
+    Fisher 1935, The Design of Experiments, section 21; `scipy.stats.permutation_test` with
+    ``permutation_type="samples"`` gives the same p.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> test = SignFlip()
+    >>> test.greater(np.array([1.0, 2.0, 4.0])), test.two_sided(np.array([1.0, 2.0, 4.0]))
+    (0.125, 0.25)
+    """
+
+    name: ClassVar[str] = "sign-flip test"
+    approximate: ClassVar[bool] = False
+    ratio: ClassVar[float] = 0.0
+
+    def greater(self, differences: np.ndarray) -> float:
+        """Return the one-sided p for a mean above 0, (n,) finite differences; 1 for none."""
+        n = len(differences)
+        if n == 0:
+            return 1.0
+        tie = _TIE * float(np.abs(differences).sum())
+        if n > _EXACT:
+            flipped = _random_subsets(n) @ differences
+            return (1 + int(np.count_nonzero(flipped <= tie))) / (_DRAWS + 1)
+        # Both sorted: searching for sorted values in turn is twice as fast as for scattered ones.
+        left, right = (np.sort(_subset_sums(half)) for half in (differences[: n // 2], differences[n // 2 :]))
+        return int(np.searchsorted(right, tie - left, side="right").sum()) / 2**n
+
+    def two_sided(self, differences: np.ndarray) -> float:
+        """Return the p for a mean other than 0."""
+        # The null distribution is symmetric: the smaller one-sided p is on the mean's own side.
+        return min(1.0, 2 * self.greater(differences if differences.sum() > 0 else -differences))
+
+    def interval(self, differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+        """Return the shifts that the two-sided test does not reject: an interval for the mean.
+
+        Its ends are means of some subset of the differences (Hartigan 1969), found by bisection between the smallest
+        and the largest difference. Infinite where n is too small for the level.
+        """
+        if 2.0 ** -len(differences) > (1 - level) / 2:
+            return -math.inf, math.inf
+        return self._lower(differences, (1 - level) / 2), -self._lower(-differences, (1 - level) / 2)
+
+    def _lower(self, differences: np.ndarray, tail: float) -> float:
+        rejected, kept = float(differences.min()), float(differences.max())
+        for _ in range(_HALVINGS):
+            middle = (rejected + kept) / 2
+            if self.greater(differences - middle) > tail:
+                kept = middle
+            else:
+                rejected = middle
+        return kept
+
+
+class Wilcoxon:
+    """Wilcoxon's signed-rank test: the sign-flip test of the signed ranks of the differences.
+
+    Zeros are left out (Wilcoxon's own rule) and ties share their mean rank; the null distribution is exact with both,
+    where tables assume neither. The interval is one for the pseudomedian, the median of the means of all pairs of
+    differences (Hodges and Lehmann 1963).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Wilcoxon().two_sided(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.0]))
+    0.0625
+    """
+
+    name: ClassVar[str] = "Wilcoxon signed-rank test"
+    approximate: ClassVar[bool] = False
+    ratio: ClassVar[float] = 0.0
+
+    def greater(self, differences: np.ndarray) -> float:
+        """Return the one-sided p for differences above 0."""
+        return SignFlip().greater(_signed_ranks(differences))
+
+    def two_sided(self, differences: np.ndarray) -> float:
+        """Return the p for differences other than 0."""
+        return SignFlip().two_sided(_signed_ranks(differences))
+
+    def interval(self, differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+        """Return the shifts that the test of untied differences does not reject: order statistics of Walsh averages."""
+        n = len(differences)
+        walsh = np.sort(((differences[:, None] + differences[None, :]) / 2)[np.triu_indices(n)])
+        # P(rank sum <= c - 1) is p(greater) where the sum of the negative ranks is c - 1.
+        counts = np.ones(1)
+        for rank in range(1, n + 1):
+            counts = np.pad(counts, (0, rank)) + np.pad(counts, (rank, 0))
+        place = int(np.searchsorted(np.cumsum(counts) / 2.0**n, (1 - level) / 2, side="right"))
+        if place == 0:
+            return -math.inf, math.inf
+        return float(walsh[place - 1]), float(walsh[len(walsh) - place])
+
+
+def _signed_ranks(differences: np.ndarray) -> np.ndarray:
+    kept = differences[differences != 0]
+    # Differences of decimals tie up to rounding only: .3 - .2 and .2 - .1.
+    magnitudes = np.round(np.abs(kept) / (np.abs(kept).max(initial=0) or 1), 12)
+    return np.sign(kept) * rankdata(magnitudes)
+
+
+def _subset_sums(values: np.ndarray) -> np.ndarray:
+    """Return the sums of all 2^n subsets, the empty one first."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums, sums + value])
+    return sums
+
+
+@lru_cache(maxsize=1)
+def _random_subsets(n: int) -> np.ndarray:
+    """Return the same 99,999 random subsets of n for every comparison, one row each."""
+    return np.random.default_rng(0).integers(0, 2, size=(_DRAWS, n), dtype=np.int8).astype(float)

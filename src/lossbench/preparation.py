@@ -1,0 +1,165 @@
+"""From a config to the job that it describes; whatever cannot work is refused here, before anything is recorded."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from lossbench.components import blame, component, components
+from lossbench.data.dataset import Dataset
+from lossbench.data.order import plan
+from lossbench.data.source import Source
+from lossbench.errors import UserError
+from lossbench.models.initial import build
+from lossbench.objective.objective import Objective
+from lossbench.task import Task
+from lossbench.training.forward import attach_head
+from lossbench.training.job import Job
+from lossbench.training.optimizer import build_optimizer, build_scheduler
+from lossbench.training.selection import Rule
+from lossbench.training.trainer import build_trainer, dtype_of, quiet
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+
+def draw(config: Mapping[str, Any]) -> Dataset:
+    """Draw, split and scale the config's data."""
+    with blame("data"):
+        source = component(config, "data")
+        if not isinstance(source, Source):
+            raise UserError(f"data is a lossbench.data.source.Source, got {type(source).__name__}")
+        return source.prepare()
+
+
+def prepare(config: Mapping[str, Any], dataset: Dataset | None = None) -> Job:
+    """Build all that a run trains, knowing neither Trainer nor MLflow.
+
+    Parameters
+    ----------
+    config
+        A composed config.
+    dataset
+        Data drawn already, for checking many configs against one draw.
+
+    Raises
+    ------
+    UserError
+        Naming the component, the rule and the value; :class:`~lossbench.errors.CannotServe` where components
+        refuse the task or each other.
+    """
+    seed = config["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise UserError(f"seed is an integer, got {seed!r}")
+    dataset = draw(config) if dataset is None else dataset
+    task, dtype = dataset.task, dtype_of(config["trainer"])
+    training = config["training"]
+    with blame("loss, weighting, regularizer"):
+        objective = Objective(
+            component(config, "loss"),
+            component(config, "weighting"),
+            {name: component(config, f"regularizer.{name}") for name in config["regularizer"]},
+            task,
+            allow_double=training["allow_double"],
+        )
+    with blame("model"):
+        network = build(component(config, "model"), task, seed, dtype)
+        attach_head(network, objective, seed, dtype)
+    with blame("select"):
+        rule = _rule(config["select"], task)
+    epochs = config["trainer"]["max_epochs"]
+    _require_whole("trainer.max_epochs", epochs)
+    job = Job(
+        seed=seed,
+        dataset=dataset,
+        network=network,
+        objective=objective,
+        optimizer=component(config, "optimizer"),
+        scheduler=component(config, "scheduler"),
+        epochs=epochs,
+        dtype=dtype,
+        rule=rule,
+        decay_on=training["decay_on"],
+        groups=training["groups"],
+    )
+    _require_two_rows(job)
+    with blame("optimizer, scheduler"):
+        build_scheduler(job, build_optimizer(job))
+    return job
+
+
+def check(config: Mapping[str, Any], dataset: Dataset) -> None:
+    """Raise whatever a job would raise before its first epoch, at the cost of building its parts once."""
+    prepare(config, dataset)
+    check_around(config, dataset.task)
+
+
+def check_around(config: Mapping[str, Any], task: Task) -> None:
+    """Raise whatever would be refused around the training: recording, trainer, callbacks, loggers, metrics."""
+    for key in ("resume_every", "threads"):
+        if config["training"][key] is not None:
+            _require_whole(f"training.{key}", config["training"][key])
+    if config["tracking"]["predictions"] is not None:
+        _require_whole("tracking.predictions", config["tracking"]["predictions"], at_least=0)
+    around = {"trainer": config["trainer"], "callbacks": config["callbacks"], "loggers": config["tracking"]["loggers"]}
+    _check_trainer(json.dumps(around, sort_keys=True, default=str))
+    _check_metrics(json.dumps(config["metrics"], default=str), task)
+
+
+# The many jobs of a sweep have few different trainers and metrics, and these take longer to build than a job's parts.
+@functools.lru_cache(maxsize=64)
+def _check_trainer(around: str) -> None:
+    config = json.loads(around)
+    with quiet():
+        build_trainer(config["trainer"], components(config, "callbacks"), components(config, "loggers"))
+
+
+@functools.lru_cache(maxsize=64)
+def _check_metrics(metrics: str, task: Task) -> None:
+    collection({"metrics": json.loads(metrics)}, task)
+
+
+def collection(config: Mapping[str, Any], task: Task) -> MetricCollection:
+    """Build the final evaluation's torchmetrics for a task."""
+    from lossbench.evaluation.collection import build as build_collection
+
+    with blame("metrics"):
+        return build_collection(component(config, "metrics"), task)
+
+
+def _require_whole(key: str, value: Any, at_least: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise UserError(f"{key} is a whole number >= {at_least}, got {value!r}")
+
+
+def _require_two_rows(job: Job) -> None:
+    """Refuse batches of a single row to batch normalisation, which would raise in the middle of an epoch."""
+    if not any(isinstance(module, nn.BatchNorm1d) for module in job.network.modules()):
+        return
+    dataset, rows = job.dataset, len(job.dataset.train)
+    size = rows if dataset.batch_size is None else dataset.batch_size
+    batches = plan(torch.as_tensor(dataset.train.y), size, job.seed, 0, stratified=job.batch_order == "stratified")
+    if min(len(batch) for batch in batches) == 1:
+        raise UserError(
+            f"data.batch_size={dataset.batch_size} leaves a batch of one of the {rows} training rows, and batch "
+            "normalisation needs two rows in every batch: choose another"
+        )
+
+
+def _rule(select: Mapping[str, Any], task: Task) -> Rule:
+    from lossbench.evaluation.metrics import DIRECTION, names_for
+
+    metric = select["metric"]
+    if metric is None:
+        return Rule(None, True, select["patience"], select["min_delta"])
+    # The calibration error is not computed every epoch, and not every metric exists for every number of classes.
+    known = [f"val/{name}" for name in names_for(task.n_classes, ece=False)]
+    if str(metric).startswith("val/") and metric not in known:
+        raise ValueError(f"select.metric is one of {', '.join(known)}, got {metric!r}")
+    maximize = DIRECTION.get(str(metric).removeprefix("val/")) == "max"
+    return Rule(metric, maximize, select["patience"], select["min_delta"])

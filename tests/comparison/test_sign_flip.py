@@ -1,0 +1,106 @@
+"""The sign-flip and the signed-rank test agree with scipy and scikit-posthocs; their intervals with themselves."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scikit_posthocs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lossbench.comparison.sign_flip import SignFlip, Wilcoxon
+
+CASES = {
+    "plain": [0.011, -0.004, 0.02, 0.013, 0.0007, -0.0101, 0.018, 0.03, 0.0005, 0.0041],
+    "ties": [0.1, 0.1, -0.1, 0.2, 0.2, -0.3, 0.1, 0.0, 0.4],
+    "one sided": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+    "odd and negative": [-0.5, -0.25, -3.0, 0.125, -1.5],
+}
+
+
+def mean(sample: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.mean(sample, axis=axis)
+
+
+@pytest.mark.parametrize("values", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("alternative", ["greater", "two-sided"])
+def test_sign_flip_is_scipys(values: list[float], alternative: str) -> None:
+    d = np.array(values)
+    theirs = stats.permutation_test(
+        (d,), mean, permutation_type="samples", n_resamples=np.inf, alternative=alternative, vectorized=True
+    )
+    ours = SignFlip().greater(d) if alternative == "greater" else SignFlip().two_sided(d)
+    assert ours == pytest.approx(theirs.pvalue, abs=1e-10)
+
+
+@pytest.mark.parametrize("n", [31, 45])
+def test_many_differences_are_sampled_and_near_the_normal_limit(n: int) -> None:
+    d = np.random.default_rng(n).normal(0.3, 1.0, size=n)
+    test = SignFlip()
+    assert test.greater(d) == test.greater(d)
+    limit = stats.norm.sf(d.sum() / math.sqrt((d**2).sum()))
+    assert test.greater(d) == pytest.approx(limit, abs=0.01)
+    assert test.greater(d + 10) == pytest.approx(1e-5)
+    low, high = test.interval(d)
+    assert (low, high) == pytest.approx(stats.ttest_1samp(d, 0).confidence_interval(), abs=0.05)
+
+
+@pytest.mark.parametrize("n", [13, 29, 30])
+def test_exact_and_sampled_agree(n: int) -> None:
+    d = np.random.default_rng(n).normal(0.2, 1.0, size=n)
+    signs = np.random.default_rng(1).choice([-1.0, 1.0], size=(200_000, n))
+    assert SignFlip().greater(d) == pytest.approx((signs @ d >= d.sum()).mean(), abs=0.006)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.lists(st.integers(-40, 40), min_size=6, max_size=11), st.sampled_from([SignFlip(), Wilcoxon()]))
+def test_an_interval_holds_what_the_test_does_not_reject(values: list[int], test: SignFlip | Wilcoxon) -> None:
+    # Irrational steps leave no ties, for which the signed-rank interval is made.
+    d = np.array(values) + np.sqrt(np.arange(2, len(values) + 2)) / 7
+    low, high = test.interval(d)
+    assert low < high
+    for end, outward in ((low, -1e-6), (high, 1e-6)):
+        assert test.two_sided(d - end - outward) <= 0.05
+        assert test.two_sided(d - end + outward) > 0.05
+
+
+def test_too_few_differences_have_no_interval() -> None:
+    for test in (SignFlip(), Wilcoxon()):
+        assert test.interval(np.arange(5.0)) == (-math.inf, math.inf)
+        assert test.two_sided(np.zeros(0)) == 1.0
+    assert SignFlip().interval(np.zeros(0)) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize("name", ["plain", "one sided", "odd and negative"])
+def test_wilcoxon_without_ties_is_scipys_exact(name: str) -> None:
+    d = np.array(CASES[name])
+    assert Wilcoxon().two_sided(d) == pytest.approx(stats.wilcoxon(d, method="exact").pvalue, abs=1e-10)
+    one_sided = stats.wilcoxon(d, alternative="greater", method="exact").pvalue
+    assert Wilcoxon().greater(d) == pytest.approx(one_sided, abs=1e-10)
+
+
+def test_wilcoxon_with_ties_is_scipys_by_permutation() -> None:
+    d = np.array(CASES["ties"])
+    method = stats.PermutationMethod(n_resamples=np.inf)
+    assert Wilcoxon().two_sided(d) == pytest.approx(stats.wilcoxon(d[d != 0], method=method).pvalue, abs=1e-10)
+
+
+def test_decimals_that_tie_up_to_rounding_tie() -> None:
+    # .3 - .2 and .2 - .1 differ in the last bit.
+    d = np.array([0.3 - 0.2, 0.2 - 0.1, -0.1, 0.5, 0.7, 0.9])
+    assert Wilcoxon().two_sided(d) == Wilcoxon().two_sided(np.array([1, 1, -1, 5, 7, 9.0]))
+    assert SignFlip().two_sided(d) == SignFlip().two_sided(np.array([1, 1, -1, 5, 7, 9.0]))
+
+
+def test_pairwise_wilcoxon_holm_is_scikit_posthocs() -> None:
+    from lossbench.comparison.statistics import all_pairs, holm
+
+    scores = np.random.default_rng(3).normal(size=(9, 4)).cumsum(axis=1)
+    theirs = scikit_posthocs.posthoc_wilcoxon(scores.T.tolist(), method="exact", p_adjust="holm").to_numpy()
+    pairs = [(int(a), int(b)) for a, b in all_pairs(["0", "1", "2", "3"])]
+    ours = holm([Wilcoxon().two_sided(scores[:, a] - scores[:, b]) for a, b in pairs])
+    for (a, b), p in zip(pairs, ours, strict=True):
+        assert p == pytest.approx(theirs[a, b], abs=1e-10)

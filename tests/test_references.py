@@ -1,0 +1,29 @@
+"""References are recorded once per rows that they are judged on."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from lossbench import experiment, references
+from lossbench.data.iris import Iris
+
+
+def test_how_training_batches_its_rows_makes_no_second_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[str] = []
+
+    def start(store: object, name: str, **given: object) -> SimpleNamespace:
+        recorded.append(name)
+        return SimpleNamespace(finish=lambda values: None)
+
+    monkeypatch.setattr(references.RunRecord, "start", start)
+    monkeypatch.setattr(experiment, "draw", lambda config: Iris(split_seed=config["seed"]).prepare())
+    configs = [
+        {"seed": seed, "choices": {"data": "iris"}, "data": {"sampler": sampler, "batch_size": size, "fold": None}}
+        for seed in (0, 1)
+        for sampler in ("natural", "balanced")
+        for size in (None, 16)
+    ]
+    references.record_references(None, "sweep", configs)  # type: ignore[arg-type]
+    assert recorded == ["s0 · class prior", "s1 · class prior"]
