@@ -208,3 +208,12 @@ def test_the_dataset(store: Store) -> None:
     assert json.loads(given.dataset.profile) == {"num_rows": 6200, "num_elements": 12400, "digest": "ab" * 32}
     assert [column["name"] for column in json.loads(given.dataset.schema)["mlflow_colspec"]] == ["x", "class"]
     assert [(tag.key, tag.value) for tag in given.tags] == [("mlflow.data.context", "training")]
+
+
+def test_a_final_value_is_the_last_point_of_its_curve_and_a_bar_where_it_has_none(store: Store) -> None:
+    with RunRecord.start(store, "bars", role="run") as run:
+        run.log([(0, {"val/auroc": 0.5}), (1, {"val/auroc": 0.9})])
+        run.finish({"val/auroc": 0.7, "test/auroc": 0.6})
+    assert [point.step for point in store.client.get_metric_history(run.id, "test/auroc")] == [0]
+    assert store.client.get_metric_history(run.id, "val/auroc")[-1].step == 2
+    assert store.client.get_run(run.id).data.metrics == {"val/auroc": 0.7, "test/auroc": 0.6}

@@ -34,10 +34,10 @@ class RunRecord:
     Use it as a context manager: leaving the block ends the run as FINISHED, an exception as FAILED with its
     traceback, Ctrl-C (which Lightning turns into SystemExit) as KILLED; nothing stays RUNNING.
 
-    Metrics of the epochs are buffered, and written a thousand at a time or every ten seconds. The final
-    metrics stand one step after the last epoch, so that they are the run's values in MLflow (which shows the
-    last step), also under a key that has a history: the curve's last point is the selected epoch.
-    `history.csv` holds the epochs alone.
+    Metrics of the epochs are buffered, and written a thousand at a time or every ten seconds. A final
+    metric under a key that has a history stands one step after the last epoch, so that it is the run's value
+    in MLflow (which shows the last step): the curve's last point is the selected epoch. Others stand at step 0,
+    where MLflow draws them as bars. `history.csv` holds the epochs alone.
 
     MLflow would turn an infinity into 1.8e308: an infinite metric is left out instead, and the tag
     `lossbench.infinite` names it. NaN is kept: it means undefined.
@@ -189,7 +189,11 @@ class RunRecord:
             If the run has ended already; MLflow itself would take metrics after the end.
         """
         self._require_running()
-        self._wait(metrics or {}, _milliseconds(), max(self._history, default=-1) + 1)
+        # A value at step 0 alone is a bar in MLflow's charts; one behind a curve is the curve's last point.
+        curves = {key for row in self._history.values() for key in row}
+        now, last = _milliseconds(), max(self._history, default=-1) + 1
+        for key, value in (metrics or {}).items():
+            self._wait({key: value}, now, last if key in curves else 0)
         self.flush()
         if self._history:
             self.artifacts.table(self.history, HISTORY)
