@@ -85,6 +85,11 @@ def shell(*arguments: str, cwd: Path, **more: str) -> Ended:
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to the processes that it starts in the background: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def statuses(store: Store, sweep: str | None = None) -> pd.Series:
     runs = read.runs(store, sweep)
     return runs[runs["role"] == "run"]["status"].value_counts()
@@ -384,7 +389,13 @@ def test_ctrl_c_in_a_sweep_leaves_a_truthful_record(mlruns: Path, store: Store, 
         *("tracking.experiment=interrupted-" + launcher, "data.test_rows=400"),
     ]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     own = open_store(mlruns, experiment="interrupted-" + launcher)
     until = time.monotonic() + 120
@@ -408,7 +419,9 @@ def test_ctrl_c_in_a_run_records_it_as_killed(mlruns: Path, tmp_path: Path) -> N
         *(sys.executable, "-m", "lossbench", "trainer.max_epochs=100000", f"paths.mlruns={mlruns}"),
         "tracking.experiment=interrupted-run",
     ]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    )
     own = open_store(mlruns, experiment="interrupted-run")
     until = time.monotonic() + 120
     while time.monotonic() < until and not running(own) and process.poll() is None:

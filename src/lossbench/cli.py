@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from omegaconf import DictConfig
 
-from lossbench import composition
+from lossbench import composition, interrupts
 
 DONE, JOB_FAILED, USER_ERROR, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -31,6 +31,7 @@ def main() -> NoReturn:
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Return the exit status: 0 done, 1 a job failed, 2 the user's error, 130 interrupted."""
+    interrupts.heed()
     signal.signal(signal.SIGTERM, _terminate)
     if any(argument.startswith("query=") for argument in arguments):
         _complete_verbs()
@@ -64,6 +65,7 @@ def job(config: DictConfig) -> float:
         from lossbench.experiment import run
         from lossbench.progress import tick
 
+        interrupts.check()
         try:
             return run(composition.plain(config, hydra.runtime.choices)).score
         finally:
@@ -110,7 +112,7 @@ def _guarded(action: Callable[[], int], show_traceback: bool) -> int:
         return status
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     # As an exception, so that what is running can record that it was killed.
     raise SystemExit(TERMINATED)
 

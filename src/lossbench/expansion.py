@@ -74,7 +74,7 @@ def _split(overrides: Sequence[Override], config: DictConfig) -> tuple[list[str]
     for override in overrides:
         key, value = override.key_or_group, override.value()
         simple = override.type == OverrideType.CHANGE and override.package is None
-        scalar = value is None or (isinstance(value, bool | int | float | str) and "${" not in str(value))
+        scalar = value is None or isinstance(value, bool | int | float | str)
         if simple and scalar and key not in groups:
             values[key] = value
         else:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -91,6 +92,15 @@ class Raise(L.Callback):
         signal.sigtimedwait([], 0.01)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What a terminal's process has; one that was started in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("hook", ["setup", "on_train_start", "on_train_batch_end", "on_train_epoch_end"])
 def test_ctrl_c_is_a_keyboard_interrupt_and_works_again_afterwards(make_job, train, hook: str) -> None:
     before = signal.getsignal(signal.SIGINT)
