@@ -88,6 +88,7 @@ def finished(mlruns: Path) -> Result:
         "tracking.figures=true",
         "tracking.predictions=20",
         "training.resume_every=2",
+        "select.metric=null",
         "seed=3",
     ]
     return run(compose([*SMALL, *overrides, f"paths.mlruns={mlruns}"]))
@@ -160,6 +161,11 @@ def test_its_final_metrics(store: Store, finished: Result) -> None:
     assert {key.split("/")[0] for key in finished.metrics} == {"train", "val", "test"}
     assert recorded["selected_epoch"] == finished.fit.selected_epoch
     assert recorded["epochs"] == 3
+    # The training terms are those of the selected epoch too.
+    assert finished.fit.selected_epoch == 2
+    chosen = finished.history.loc[finished.fit.selected_epoch]
+    for key in ("train/loss", "train/objective", "train/l1", "train/lr", "val/loss"):
+        assert recorded[key] == chosen[key]
     assert finished.score == finished.metrics["val/auroc"] == recorded["val/auroc"]
     test = finished.job.dataset.test
     scores = scores_of(finished.job.network, test.x)
@@ -305,14 +311,12 @@ def test_a_failing_evaluation_fails_the_run(config, store: Store, monkeypatch: p
     assert [status for run_id, status in statuses(store).items() if run_id not in before] == ["FAILED"]
 
 
+# One for every place in which a config is looked at; test_preparation has the others.
 USER_ERRORS = {
     "data": {"data.positives": 0},
-    "loss": {"loss.label_smoothing": 7},
     "the floor": {"model": {"_target_": "lossbench.models.class_prior.ClassPrior", "_partial_": True}},
     "metric": {"select.metric": "val/ece"},
-    "optimizer": {"optimizer.lr": -1},
     "groups": {"training.groups": [{"pattern": "x", "lr": 1}]},
-    "decay": {"training.decay_on": "x"},
     "scheduler": {
         "scheduler": {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "_partial_": True},
         "select.metric": None,
@@ -323,8 +327,6 @@ USER_ERRORS = {
     "metrics": {"metrics": {"x": {"_target_": "torchmetrics.Accuracy", "_partial_": True, "threshold": 3}}},
     "checkpoint": {"ckpt_path": "0123456789abcdef"},
     "predictions": {"tracking.predictions": -1},
-    "resume": {"training.resume_every": 0},
-    "batches": {"model.normalization": "batch", "data.batch_size": 127},
 }
 
 
