@@ -95,7 +95,7 @@ def main() -> None:
         theirs: list[float] = []
         for run in range(runs + 1):
             job = prepare(config)
-            pair = seconds(lambda: plain(job)), seconds(lambda: fit(job, config["trainer"]))  # noqa: B023
+            pair = seconds(lambda: plain(job)), seconds(lambda: fit(job, config["trainer"]))  # noqa: B023 (called before the loop goes on)
             if run:  # the first pair warms up
                 theirs.append(pair[0])
                 ours.append(pair[1])
