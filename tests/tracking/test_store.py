@@ -10,7 +10,9 @@ from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
+import mlflow.store
 import pytest
+from alembic.script import ScriptDirectory
 
 from lossbench.errors import UserError
 from lossbench.tracking import address, database
@@ -137,6 +139,19 @@ def test_a_schema_of_another_mlflow(mlruns: Path, store: Store, tmp_path: Path, 
         open_store(tmp_path)
     assert f"written by an {age}" in message(raised).replace("a newer", "an newer")
     assert version in message(raised)
+
+
+def test_every_schema_that_this_mlflow_knows_is_told_by_its_text_as_alembic_tells_it(tmp_path: Path) -> None:
+    scripts = ScriptDirectory(str(Path(mlflow.store.__path__[0]) / "db_migrations"))
+    head = scripts.get_current_head()
+    versions = [script.revision for script in scripts.walk_revisions()]
+    assert head in versions
+    for version in versions:
+        if version == head:
+            database._check_schema(tmp_path / "mlflow.db", version)
+            continue
+        with pytest.raises(UserError, match="an older MLflow"):
+            database._check_schema(tmp_path / "mlflow.db", version)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -132,7 +133,7 @@ class Objective(nn.Module):
         """Return scalar terms by name: ``loss``, one per regularizer, and their sum, ``objective``."""
         terms = {"loss": self.mean_loss(step.prediction, step.target)}
         terms |= {name: part.penalty(step) for name, part in self._penalties().items()}
-        terms["objective"] = torch.stack(list(terms.values())).sum()
+        terms["objective"] = reduce(torch.add, terms.values())
         return terms
 
     def after_step(self, weights: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:

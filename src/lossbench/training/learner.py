@@ -48,6 +48,7 @@ class Learner(L.LightningModule):
         self._per_epoch = metrics.names_for(job.dataset.task.n_classes, ece=False)
         parameters = dict(job.network.named_parameters())
         self._weights: Mapping[str, Tensor] = {name: parameters[name] for name in weight_names(job.network)}
+        self._trained = list(self.parameters())
         self._needs_input_gradient = "input_gradient" in job.objective.needs
         self._noise: torch.Generator | None = None
         self._sums: Tensor | None = None
@@ -55,6 +56,14 @@ class Learner(L.LightningModule):
         self._rows = 0
         self._scheduler: Any = None
         self._scheduler_state: dict[str, Any] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the name of every hook that it calls here, some forty times a step, and torch's own
+        # __setattr__ would look each time for a parameter: a tenth of a small network's training.
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the raw scores of a batch."""
@@ -128,19 +137,17 @@ class Learner(L.LightningModule):
         for name, value in row.items():
             if not math.isfinite(value):
                 raise Diverged(f"{name} became {value} in epoch {epoch}")
-        largest = torch.nn.utils.get_total_norm(
-            [parameter.detach() for parameter in self.parameters()], norm_type=math.inf
-        )
-        if not math.isfinite(largest):
-            raise Diverged(f"a parameter became {float(largest)} in epoch {epoch}")
+        values = torch.nn.utils.parameters_to_vector(self._trained).detach()
+        finite = values.isfinite()
+        if not finite.all():
+            raise Diverged(f"a parameter became {float(values[~finite][0])} in epoch {epoch}")
         if self._scheduler is not None:
             row["train/lr"] = float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         row |= self._validate()
         self._keep({"epoch": epoch, **row})
         # As tensors, which Lightning's own callbacks (EarlyStopping) take for granted.
-        self.trainer.callback_metrics.update(
-            {name: torch.tensor(value, dtype=torch.float64) for name, value in row.items()}
-        )
+        figures = torch.tensor(list(row.values()), dtype=torch.float64)
+        self.trainer.callback_metrics.update(zip(row, figures.unbind(), strict=True))
         for logger in self.loggers:
             logger.log_metrics(row, step=epoch)
         return row
