@@ -30,8 +30,9 @@ from lossbench.models.initial import build
 from lossbench.objective.objective import Objective
 from lossbench.task import Task
 from lossbench.tracking.store import Store, open_store
+from lossbench.training.fit import Diverged
 from lossbench.training.forward import attach_head, scores_of
-from lossbench.training.learner import Diverged, Learner
+from lossbench.training.learner import Learner
 
 SMALL = [
     "data.positives=40",

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from lossbench.components import blame, component, components
+from lossbench.composition import conf_dir
 from lossbench.data.dataset import Dataset
 from lossbench.data.order import plan
 from lossbench.data.source import Source
@@ -106,6 +108,9 @@ def check_around(config: Mapping[str, Any], task: Task) -> None:
             _require_whole(f"training.{key}", config["training"][key])
     if config["tracking"]["predictions"] is not None:
         _require_whole("tracking.predictions", config["tracking"]["predictions"], at_least=0)
+    history = config["tracking"]["history"]
+    if history not in ("every", "none"):
+        _require_whole("tracking.history (every, none, or every so many epochs)", history)
     around = {"trainer": config["trainer"], "callbacks": config["callbacks"], "loggers": config["tracking"]["loggers"]}
     _check_trainer(json.dumps(around, sort_keys=True, default=str))
     _check_metrics(json.dumps(config["metrics"], default=str), task)
@@ -130,6 +135,19 @@ def collection(config: Mapping[str, Any], task: Task) -> MetricCollection:
 
     with blame("metrics"):
         return build_collection(component(config, "metrics"), task)
+
+
+def added_metrics(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a config's metrics that are a person's own: not as lossbench ships them."""
+    shipped = _shipped_metrics()
+    return {name: node for name, node in config["metrics"].items() if shipped.get(name) != node}
+
+
+@functools.cache
+def _shipped_metrics() -> dict[Any, Any]:
+    shipped = OmegaConf.to_container(OmegaConf.load(conf_dir() / "metrics" / "default.yaml"))
+    assert isinstance(shipped, dict)
+    return shipped
 
 
 def _require_whole(key: str, value: Any, at_least: int = 1) -> None:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from lossbench.evaluation.evaluation import Evaluation
     from lossbench.tracking.store import Store
     from lossbench.tracking.sweep import SweepRecord
+    from lossbench.training.fit import Fit
     from lossbench.training.job import Job
-    from lossbench.training.trainer import Fit
 
 VERSIONED = (
     "lossbench",
@@ -78,11 +78,22 @@ def started(store: Store, config: Mapping[str, Any], job: Job) -> RunRecord:
     return record
 
 
-def reporter(record: RunRecord) -> Callable[[Mapping[str, float]], None]:
-    """Return what takes an epoch's row and puts it into the run's history."""
+def store_of(config: Mapping[str, Any]) -> Store:
+    """Open the store that a config names."""
+    from lossbench.tracking.store import open_store
+
+    tracking = config["tracking"]
+    return open_store(Path(config["paths"]["mlruns"]), tracking["uri"], tracking["experiment"])
+
+
+def reporter(record: RunRecord, config: Mapping[str, Any]) -> Callable[[Mapping[str, float]], None]:
+    """Return what takes an epoch's row and puts it into the run's history, as dense as ``tracking.history`` says."""
+    density = config["tracking"]["history"]
+    every = 1 if density == "every" else density
 
     def report(row: Mapping[str, float]) -> None:
-        record.log([(int(row["epoch"]), {key: value for key, value in row.items() if key != "epoch"})])
+        if every != "none" and row["epoch"] % every == 0:
+            record.log([(int(row["epoch"]), {key: value for key, value in row.items() if key != "epoch"})])
 
     return report
 
@@ -102,6 +113,7 @@ def tags(config: Mapping[str, Any], job: Job) -> dict[str, Any]:
         "lossbench.job": config["tracking"]["job"],
         "lossbench.overrides": config["tracking"]["overrides"],
         "lossbench.resumed_from": config["ckpt_path"],
+        "lossbench.alone": config["tracking"]["alone"],
         **environment(),
     }
 

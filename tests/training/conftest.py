@@ -17,10 +17,11 @@ from lossbench.models.mlp import Mlp
 from lossbench.objective.losses.likelihood import cross_entropy
 from lossbench.objective.objective import Objective
 from lossbench.objective.weighting import NoWeighting
+from lossbench.training.fit import Fit
 from lossbench.training.forward import attach_head
 from lossbench.training.job import Job
 from lossbench.training.selection import Rule
-from lossbench.training.trainer import Fit, fit
+from lossbench.training.trainer import fit
 
 CPU = {"accelerator": "cpu", "devices": 1}
 SMALL = partial(Mlp, widths=(5, 4))

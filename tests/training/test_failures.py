@@ -17,7 +17,7 @@ import torch
 
 from lossbench.data.dataset import Rows
 from lossbench.objective.losses.external import External
-from lossbench.training.learner import Diverged
+from lossbench.training.fit import Diverged
 from lossbench.training.selection import Rule
 
 

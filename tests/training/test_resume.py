@@ -16,7 +16,7 @@ from lossbench.models.mlp import Mlp
 from lossbench.objective.regularizers.weights import L1
 from lossbench.objective.weighting import Balanced
 from lossbench.task import Task
-from lossbench.training.learner import Diverged
+from lossbench.training.fit import Diverged
 from lossbench.training.selection import Rule
 
 DROPOUT = partial(Mlp, widths=(6, 5), dropout=0.3, normalization="batch")

@@ -117,27 +117,35 @@ class Objective(nn.Module):
 
         A batch whose rows are all ignored has the loss 0 and moves nothing.
         """
-        value = self.loss(prediction, target)
+        return self.averaged(self.loss(prediction, target), target)
+
+    def averaged(self, value: Tensor, target: Tensor) -> Tensor:
+        """Return the weighted mean over the last axis of the loss's own values, (..., N); of a scalar, itself."""
         kept = self.loss.kept(target)
         if not self.loss.pointwise or (self.weighting.neutral and kept is None):
-            return value.mean()
+            return value.mean(dim=-1)
         kept = torch.ones_like(value) if kept is None else kept.to(value.dtype)
         weights = kept
         if not self.weighting.neutral:
             # an ignored row's target may be no class at all, so it is looked up as class 0 and counts nothing
             weights = kept * self.weighting(torch.where(kept > 0, target, 0)).to(value.dtype)
-        total = (weights if self.weighting.by == "weights" else kept).sum()
-        return (weights * value).sum() / torch.where(total > 0, total, 1)
+        total = (weights if self.weighting.by == "weights" else kept).sum(dim=-1)
+        return (weights * value).sum(dim=-1) / torch.where(total > 0, total, 1)
+
+    def penalties(self, step: Step) -> dict[str, Tensor]:
+        """Return the scalar term of each regularizer, by name."""
+        return {name: part.penalty(step) for name, part in self._penalties().items()}
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return scalar terms by name: ``loss``, one per regularizer, and their sum, ``objective``."""
-        terms = {"loss": self.mean_loss(step.prediction, step.target)}
-        terms |= {name: part.penalty(step) for name, part in self._penalties().items()}
+        terms = {"loss": self.mean_loss(step.prediction, step.target), **self.penalties(step)}
         terms["objective"] = reduce(torch.add, terms.values())
         return terms
 
-    def after_step(self, weights: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
-        """Project the loss's own parameters and apply proximal operators, in place, after an optimizer step.
+    def moved_after_step(
+        self, weights: Mapping[str, Tensor], rates: Mapping[str, float]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the loss's own parameters that a projection moves, and the weights that proximal operators do; pure.
 
         Parameters
         ----------
@@ -146,13 +154,20 @@ class Objective(nn.Module):
         rates
             The learning rate of each in this step.
         """
+        own = self.loss.projected(dict(self.loss.named_parameters()))
+        moved: dict[str, Tensor] = {}
+        for part in self._penalties().values():
+            moved |= part.shrunk({**weights, **moved}, rates)
+        return own, moved
+
+    def after_step(self, weights: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
+        """Apply :meth:`moved_after_step` in place, after an optimizer step."""
         with torch.no_grad():
-            own = dict(self.loss.named_parameters())
-            for name, value in self.loss.projected(own).items():
-                own[name].copy_(value)
-            for part in self._penalties().values():
-                for name, value in part.shrunk(weights, rates).items():
-                    weights[name].copy_(value)
+            own, moved = self.moved_after_step(weights, rates)
+            for name, value in own.items():
+                self.loss.get_parameter(name).copy_(value)
+            for name, value in moved.items():
+                weights[name].copy_(value)
 
     def _penalties(self) -> dict[str, Regularizer]:
         # read from the ModuleDict at each call, so that torch.func.functional_call swaps their buffers too

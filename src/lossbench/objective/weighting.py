@@ -84,8 +84,8 @@ class Weighting(nn.Module, ABC):
         return torch.where(self.epoch >= self.start, self.class_weights, torch.ones_like(self.class_weights))
 
     def forward(self, target: Tensor) -> Tensor:
-        """Return the weight of each row, (N,) in float64, of class indices (N,)."""
-        return self.in_force.gather(0, target)
+        """Return the weight of each row, (..., N) in float64, of class indices (..., N)."""
+        return self.in_force.gather(0, target.reshape(-1)).reshape(target.shape)
 
 
 class NoWeighting(Weighting):

@@ -15,13 +15,10 @@ from lossbench import streams
 from lossbench.evaluation import metrics
 from lossbench.models.network import Network
 from lossbench.objective.regularizer import Step, weight_names
+from lossbench.training.fit import Diverged
 from lossbench.training.forward import propagate
 from lossbench.training.job import Job
 from lossbench.training.optimizer import build_optimizer, build_scheduler, step_scheduler
-
-
-class Diverged(RuntimeError):
-    """A loss or a parameter that is no longer finite; the run is FAILED."""
 
 
 class Learner(L.LightningModule):

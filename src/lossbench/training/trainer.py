@@ -8,7 +8,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +20,12 @@ from lightning.pytorch.loggers import Logger
 from lossbench.errors import UserError
 from lossbench.training.callbacks import EndEpoch, LiveBar, ResumePoint
 from lossbench.training.datamodule import DataModule
+from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
-from lossbench.training.learner import Diverged, Learner
+from lossbench.training.learner import Learner
 from lossbench.training.selection import Selection
 
 PRECISIONS = {"32-true": torch.float32, "64-true": torch.float64}
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What training left: the job's network and objective hold the selected epoch's parameters.
-
-    ``history`` has one mapping per epoch (``epoch``, ``train/...``, ``val/...``); ``seconds`` is training with its
-    validation.
-    """
-
-    selected_epoch: int
-    epochs: int
-    history: list[dict[str, float]]
-    seconds: float
 
 
 def dtype_of(trainer: Mapping[str, Any]) -> torch.dtype:

@@ -1,0 +1,147 @@
+"""Which jobs can be trained together, and why the others cannot."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from lossbench.models.network import Network
+from lossbench.objective.loss import Loss
+from lossbench.objective.losses.external import External
+from lossbench.objective.regularizer import Regularizer
+from lossbench.objective.weighting import Weighting
+from lossbench.training.batched.batches import sizes
+from lossbench.training.batched.engine import Clip, fit
+from lossbench.training.fit import Fit
+from lossbench.training.job import Job
+
+# Each cell of a parameter moves by itself, so that a stack of parameters moves as its replicates would.
+_ELEMENTWISE = (
+    torch.optim.Adadelta,
+    torch.optim.Adagrad,
+    torch.optim.Adam,
+    torch.optim.Adamax,
+    torch.optim.AdamW,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+    torch.optim.SGD,
+)
+_TRAINER = ("accelerator", "devices", "max_epochs", "precision", "gradient_clip_val", "gradient_clip_algorithm")
+_DEVICES = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda"}
+
+
+def why_alone(config: Mapping[str, Any], job: Job) -> str | None:
+    """Return why a job has to be trained by itself, by Lightning; None where a stack can hold it."""
+    trainer, training, tracking = config["trainer"], config["training"], config["tracking"]
+    for key, parts in (("callbacks", config["callbacks"]), ("tracking.loggers", tracking["loggers"])):
+        if parts:
+            return f"{key} ({', '.join(parts)}) are Lightning's and see one run at a time"
+    if training["resume_every"] or config["ckpt_path"]:
+        return "checkpoints to resume from are Lightning's"
+    for key, value in trainer.items():
+        if key not in _TRAINER:
+            return f"trainer.{key}={value} is Lightning's"
+    if trainer["accelerator"] not in _DEVICES or trainer["devices"] not in (1, "1"):
+        return f"trainer.accelerator={trainer['accelerator']} with devices={trainer['devices']} is Lightning's"
+    if job.objective.loss.stackable == "no":
+        return f"{job.objective.loss.name} states that it cannot be stacked"
+    optimizer = getattr(job.optimizer, "func", job.optimizer)
+    if optimizer not in _ELEMENTWISE:
+        return f"the optimizer {_name(optimizer)} is not known to move every cell of a parameter by itself"
+    scheduler = getattr(job.scheduler, "func", job.scheduler)
+    if scheduler is ReduceLROnPlateau:
+        return "on a plateau each run has a learning rate of its own"
+    ours = (
+        isinstance(scheduler, type) and issubclass(scheduler, LRScheduler) and scheduler.__module__.startswith("torch.")
+    )
+    if scheduler is not None and not ours:
+        return f"the scheduler {_name(scheduler)} may look at more than the epoch"
+    return None if _all_ours(job) else _trial(job)
+
+
+def _all_ours(job: Job) -> bool:
+    """Whether all parts are lossbench's and torch's, which the tests have seen stacked."""
+    network = job.network
+    layers = isinstance(network, Network) and all(
+        type(layer).__module__.startswith(("lossbench.", "torch.nn.")) and not isinstance(layer, nn.Dropout)
+        for layer in network.modules()
+    )
+    parts = [module for module in job.objective.modules() if isinstance(module, Loss | Weighting | Regularizer)]
+    functions = [part.function for part in parts if isinstance(part, External)]
+    known = [type(part).__module__ for part in parts] + [_origin(function) for function in functions]
+    return layers and all(module.startswith(("lossbench.", "torch.")) for module in known)
+
+
+def _origin(function: Callable[..., Any]) -> str:
+    inner = getattr(function, "func", function)
+    return str(getattr(inner, "__module__", None) or type(inner).__module__)
+
+
+def _trial(job: Job) -> str | None:
+    """Train two replicates for an epoch, which shows whether a person's own parts run stacked."""
+    pair = [
+        replace(job, network=copy.deepcopy(job.network), objective=copy.deepcopy(job.objective), epochs=1)
+        for _ in range(2)
+    ]
+    try:
+        first, second = fit(pair, [None, None])
+    except Exception as error:
+        return f"it does not run stacked: {' '.join(str(error).split())[:200] or type(error).__name__}"
+    if isinstance(first, Fit) and isinstance(second, Fit):
+        for value, other in zip(first.history[0].values(), second.history[0].values(), strict=True):
+            if value != other and not (math.isnan(value) and math.isnan(other)):
+                return "two equal runs end apart: a part draws at random by itself"
+    return None
+
+
+def device_of(config: Mapping[str, Any]) -> str:
+    """Return torch's name of the device on which a stack is trained."""
+    return _DEVICES[config["trainer"]["accelerator"]]
+
+
+def clip_of(config: Mapping[str, Any]) -> Clip | None:
+    """Return the gradient clipping that Lightning's Trainer would do."""
+    limit = config["trainer"].get("gradient_clip_val")
+    return Clip(float(limit), config["trainer"].get("gradient_clip_algorithm") or "norm") if limit else None
+
+
+def stack_key(config: Mapping[str, Any], job: Job) -> str:
+    """Return what jobs of one stack have in common: shapes, optimizer, schedule, number of rows, sizes of batches."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in job.network.state_dict().items()}
+    shared = {key: config[key] for key in ("model", "optimizer", "scheduler", "trainer", "training", "select")}
+    kinds = [_name(type(module)) for module in job.network.modules()]
+    rows = (len(job.dataset.val), sizes(job), job.dataset.sampler, job.dataset.task.n_classes)
+    return json.dumps([shared, shapes, kinds, rows], sort_keys=True, default=str)
+
+
+def kind_key(config: Mapping[str, Any], job: Job) -> str:
+    """Return what jobs of one kind have in common: objectives that differ in buffers and own parameters alone."""
+    objective = job.objective
+    numeric = objective.loss.stackable == "all"
+    parts = {
+        "loss": _structure(config["loss"], objective.loss if numeric else None),
+        "weighting": _structure(config["weighting"], objective.weighting),
+        "regularizer": {
+            name: _structure(node, objective.regularizers[name]) for name, node in config["regularizer"].items()
+        },
+    }
+    return json.dumps(parts, default=str)
+
+
+def _structure(node: Mapping[str, Any], module: nn.Module | None) -> dict[str, Any]:
+    """Return a component's config without the numbers that it keeps in buffers."""
+    held = set() if module is None else {name for name, _ in module.named_buffers(recurse=False)}
+    return {key: value for key, value in node.items() if key not in held}
+
+
+def _name(kind: Callable[..., Any]) -> str:
+    return getattr(kind, "__qualname__", repr(kind))

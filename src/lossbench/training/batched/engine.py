@@ -1,0 +1,342 @@
+"""Train many jobs as one: the same numbers as one by one, at a fraction of the time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lossbench import streams
+from lossbench.evaluation import metrics
+from lossbench.models.network import Network
+from lossbench.objective.regularizer import weight_names
+from lossbench.training.batched.batches import StackedBatches
+from lossbench.training.batched.network import StackedNetwork
+from lossbench.training.batched.objective import StackedObjective
+from lossbench.training.fit import Diverged, Fit
+from lossbench.training.job import Job
+from lossbench.training.optimizer import build_optimizer, build_scheduler, step_scheduler
+from lossbench.training.selection import Selection
+
+# Replicates that are validated together: more leave the processor's caches.
+_TOGETHER = 16
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Gradient clipping as Lightning's: each replicate's gradients by their common norm, or by value."""
+
+    limit: float
+    by: str = "norm"
+
+
+def fit(
+    jobs: Sequence[Job],
+    kinds: Sequence[Hashable],
+    *,
+    clip: Clip | None = None,
+    device: torch.device | str = "cpu",
+    at_epoch: Callable[[int], None] | None = None,
+) -> list[Fit | Diverged]:
+    """Train jobs that differ in data, initial weights, seed and objective alone.
+
+    Every job ends as a run of its own would have: its network and objective hold the selected epoch's parameters, and
+    its history has the same keys and figures (in float64 equal to 1e-10 and less).
+
+    Parameters
+    ----------
+    jobs
+        With equal network shapes, optimizer, scheduler, selection rule, number of rows and batch sizes.
+    kinds
+        One per job; jobs of one kind have objectives that differ in buffers and parameters alone.
+    clip
+        Gradient clipping.
+    device
+        Where to train.
+    at_epoch
+        Called with the number of epochs that are over; what it raises ends the training.
+
+    Returns
+    -------
+    list
+        For each job what training left, or why it failed: a job that diverges leaves the others as they are.
+    """
+    order = sorted(range(len(jobs)), key=lambda number: list(dict.fromkeys(kinds)).index(kinds[number]))
+    stack = _Stack([jobs[number] for number in order], [kinds[number] for number in order], clip, torch.device(device))
+    start = time.perf_counter()
+    for epoch in range(jobs[0].epochs):
+        stack.train(epoch)
+        if stack.end(epoch):
+            break
+        if at_epoch is not None:
+            at_epoch(epoch + 1)
+    seconds = (time.perf_counter() - start) / len(jobs)
+    results = stack.results(seconds)
+    return [results[place] for place in np.argsort(order)]
+
+
+class _Stack:
+    def __init__(self, jobs: Sequence[Job], kinds: Sequence[Hashable], clip: Clip | None, device: torch.device) -> None:
+        self.jobs = jobs
+        self.clip = clip
+        self.batches = StackedBatches(jobs, device)
+        self.network = StackedNetwork([job.network for job in jobs])
+        self.slices: list[slice] = []
+        for _, members in groupby(range(len(jobs)), key=lambda number: kinds[number]):
+            numbers = list(members)
+            self.slices.append(slice(numbers[0], numbers[-1] + 1))
+        self.objectives = [StackedObjective([job.objective for job in jobs[rows]]) for rows in self.slices]
+        _move(self.network, device)
+        for objective in self.objectives:
+            _move(objective, device)
+        self.weights = {name: self.network.parameters[name] for name in weight_names(self.network.template)}
+        self.optimizer = self._optimizer()
+        self.scheduler = build_scheduler(jobs[0], self.optimizer)
+        self.selection = Selection(jobs[0].rule, len(jobs))
+        self.failures: list[Diverged | None] = [None] * len(jobs)
+        self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
+        self.kept: list[Tensor] | None = None
+        self.names = metrics.names_for(jobs[0].dataset.task.n_classes, ece=False)
+        self.sums: list[tuple[list[str], Tensor]] = []
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """Build the first job's optimizer over the stacked parameters, those of every kind of loss among them."""
+        groups: list[dict[str, Any]] = []
+        for rows, objective in zip(self.slices, self.objectives, strict=True):
+            job = self.jobs[rows.start]
+            own = {id(tensor): self.network.parameters[name] for name, tensor in job.network.named_parameters()}
+            own |= {id(tensor): objective.parameters[name] for name, tensor in job.objective.named_parameters()}
+            for group in build_optimizer(job).param_groups:
+                settings = {key: value for key, value in group.items() if key != "params"}
+                members = [own[id(parameter)] for parameter in group["params"]]
+                known = next((other for other in groups if other["settings"] == settings), None)
+                if known is None:
+                    groups.append({"settings": settings, "params": members})
+                else:
+                    # The network's parameters come again with every kind of loss.
+                    seen = {id(parameter) for parameter in known["params"]}
+                    known["params"].extend(member for member in members if id(member) not in seen)
+        made: torch.optim.Optimizer = self.jobs[0].optimizer(
+            [{"params": group["params"], **group["settings"]} for group in groups]
+        )
+        return made
+
+    def train(self, epoch: int) -> None:
+        """Go once through the training rows."""
+        for objective in self.objectives:
+            objective.template.at_epoch(epoch)
+        noise = [streams.generator(job.seed, "dropout", epoch) for job in self.batches.jobs]
+        self.sums = []
+        seen = 0
+        for x, target in self.batches.epoch(epoch):
+            self.optimizer.zero_grad()
+            terms = self._terms(x, target, noise)
+            torch.cat([found["objective"] for found in terms]).sum().backward()
+            if self.clip is not None:
+                self._clip(self.clip)
+            self.optimizer.step()
+            self._act()
+            n_rows = target.shape[1]
+            for place, found in enumerate(terms):
+                values = torch.stack([value.detach() for value in found.values()], dim=1).double() * n_rows
+                if seen:
+                    self.sums[place][1].add_(values)
+                else:
+                    self.sums.append((list(found), values))
+            seen += n_rows
+        for _, total in self.sums:
+            total.div_(seen)
+
+    def _terms(self, x: Tensor, target: Tensor, noise: Sequence[torch.Generator]) -> list[dict[str, Tensor]]:
+        if any(objective.differentiates_inputs for objective in self.objectives):
+            x = x.detach().requires_grad_()
+        scores, features = self.network(x, self._masks(target.shape[1], noise), training=True)
+        found = []
+        for objective, rows in zip(self.objectives, self.slices, strict=True):
+
+            def input_gradient(total: Tensor, rows: slice = rows) -> Tensor:
+                return torch.autograd.grad(total, x, create_graph=True)[0][rows].transpose(1, 2)
+
+            seen = (x[rows].transpose(1, 2), None if features is None else features[rows], scores[rows], target[rows])
+            found.append(
+                objective.terms(
+                    {name: weight[rows] for name, weight in self.weights.items()},
+                    *seen,
+                    input_gradient if objective.differentiates_inputs else None,
+                )
+            )
+        return found
+
+    def _act(self) -> None:
+        """Let the objectives that do so move parameters after an optimizer step."""
+        for objective, rows in zip(self.objectives, self.slices, strict=True):
+            if objective.acts_after_step:
+                own = {name: weight.detach()[rows] for name, weight in self.weights.items()}
+                objective.after_step(own, self._rates())
+
+    def _masks(self, n_rows: int, noise: Sequence[torch.Generator]) -> list[Tensor]:
+        template = self.network.template
+        if not self.network.drops or not isinstance(template, Network):
+            return []
+        drawn = [template.draw_masks(n_rows, generator, self.jobs[0].dtype) for generator in noise]
+        source = self.batches.source
+        return [torch.stack(layer).to(source.device).index_select(0, source) for layer in zip(*drawn, strict=True)]
+
+    def _rates(self) -> dict[str, float]:
+        rates = {id(member): float(group["lr"]) for group in self.optimizer.param_groups for member in group["params"]}
+        return {name: rates[id(weight)] for name, weight in self.weights.items()}
+
+    def _clip(self, clip: Clip) -> None:
+        if clip.by == "value":
+            for _, tensor, _ in self._trained():
+                if tensor.grad is not None:
+                    tensor.grad.clamp_(-clip.limit, clip.limit)
+            return
+        square = torch.zeros(len(self.jobs), device=self.batches.source.device, dtype=self.jobs[0].dtype)
+        for _, tensor, rows in self._trained():
+            if tensor.grad is not None:
+                square[rows] += tensor.grad.flatten(1).square().sum(dim=1)
+        # The 1e-6 is torch's (torch.nn.utils.clip_grad_norm_).
+        factor = (clip.limit / (square.sqrt() + 1e-6)).clamp(max=1.0)
+        for _, tensor, rows in self._trained():
+            if tensor.grad is not None:
+                tensor.grad.mul_(factor[rows].view(-1, *(1,) * (tensor.ndim - 1)))
+
+    def _trained(self) -> Iterator[tuple[str, Tensor, slice]]:
+        """Yield every stacked parameter by its name in a learner, with the replicates that have it."""
+        for name, tensor in self.network.parameters.items():
+            yield f"network.{name}", tensor, slice(None)
+        for objective, rows in zip(self.objectives, self.slices, strict=True):
+            for name, tensor in objective.parameters.items():
+                yield f"objective.{name}", tensor, rows
+
+    def end(self, epoch: int) -> bool:
+        """Validate, select, step the scheduler; return whether nothing is left to train."""
+        self._find_failures(epoch)
+        figures = self._validate()
+        rows = self._rows(epoch, figures)
+        rule = self.selection.rule
+        failed = np.array([failure is not None for failure in self.failures])
+        running = ~self.selection.stopped & ~failed
+        values = np.full(len(self.jobs), math.nan) if rule.metric is None else figures[rule.metric]
+        chosen = self.selection.update(epoch, np.where(failed, math.nan, values), figures["val/log_loss"])
+        for number in running.nonzero()[0]:
+            self.histories[number].append(rows[number])
+        if rule.metric is not None:
+            self._keep(chosen)
+        if self.scheduler is not None:
+            step_scheduler(self.scheduler, {}, rule)
+        return bool((self.selection.stopped | failed).all())
+
+    def _find_failures(self, epoch: int) -> None:
+        running = ~self.selection.stopped
+        for (names, means), rows in zip(self.sums, self.slices, strict=True):
+            for number, values in zip(range(rows.start, rows.stop), means.tolist(), strict=True):
+                for name, value in zip(names, values, strict=True):
+                    if not math.isfinite(value) and running[number] and self.failures[number] is None:
+                        self.failures[number] = Diverged(f"train/{name} became {value} in epoch {epoch}")
+        finite = torch.ones(len(self.jobs), dtype=torch.bool, device=self.batches.source.device)
+        for _, tensor, rows in self._trained():
+            finite[rows] &= tensor.detach().flatten(1).isfinite().all(dim=1)
+        for number in (~finite).nonzero().flatten().tolist():
+            if running[number] and self.failures[number] is None:
+                owned = [tensor.detach()[number - (rows.start or 0)] for _, tensor, rows in self._trained()
+                         if number in range(len(self.jobs))[rows]]  # fmt: skip
+                wrong = next(float(tensor[~tensor.isfinite()][0]) for tensor in owned if not tensor.isfinite().all())
+                self.failures[number] = Diverged(f"a parameter became {wrong} in epoch {epoch}")
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, NDArray[np.float64]]:
+        """Return the validation figures, (R,) each, by key."""
+        found: list[dict[str, NDArray[np.float64]]] = []
+        for objective, rows in zip(self.objectives, self.slices, strict=True):
+            # As the ordinary run does: a loss of a whole batch may need memory for every pair of rows.
+            block = 65_536 if objective.template.loss.pointwise else 4_096
+            for start in range(rows.start, rows.stop, _TOGETHER):
+                part = slice(start, min(start + _TOGETHER, rows.stop))
+                own = slice(part.start - rows.start, part.stop - rows.start)
+                x, target = self.batches.val(part)
+                scores, losses = [], []
+                for block_x, block_y in zip(x.split(block, dim=2), target.split(block, dim=1), strict=True):
+                    block_scores, features = self.network(block_x, rows=part)
+                    means = objective.mean_loss(block_scores, features, block_y, own)
+                    scores.append(block_scores)
+                    losses.append(means.double() * block_y.shape[1])
+                probs = objective.probs(torch.cat(scores, dim=1).double(), own)
+                values = metrics.compute(target.cpu().numpy(), probs.cpu().numpy(), self.names)
+                loss = (torch.stack(losses).sum(dim=0) / target.shape[1]).cpu().numpy()
+                found.append({"val/loss": loss, **{f"val/{name}": value for name, value in values.items()}})
+        return {key: np.concatenate([part[key] for part in found]) for key in found[0]}
+
+    def _rows(self, epoch: int, figures: Mapping[str, NDArray[np.float64]]) -> list[dict[str, float]]:
+        """Return one row of history per replicate, with the ordinary run's keys in its order."""
+        rate = {} if self.scheduler is None else {"train/lr": float(self.optimizer.param_groups[0]["lr"])}
+        table = list(zip(*(values.tolist() for values in figures.values()), strict=True))
+        rows = []
+        for (names, means), members in zip(self.sums, self.slices, strict=True):
+            keys = [f"train/{name}" for name in names]
+            for values, validated in zip(means.tolist(), table[members], strict=True):
+                of_training = dict(zip(keys, values, strict=True))
+                rows.append({"epoch": epoch, **of_training, **rate, **dict(zip(figures, validated, strict=True))})
+        return rows
+
+    def _state(self) -> Iterator[tuple[str, Tensor, slice]]:
+        """Yield all that an epoch leaves: parameters and the networks' buffers."""
+        yield from self._trained()
+        for name, tensor in self.network.buffers.items():
+            yield f"network.{name}", tensor, slice(None)
+
+    def _keep(self, chosen: NDArray[np.bool_]) -> None:
+        """Keep the state of the replicates that select this epoch."""
+        if self.kept is None:
+            self.kept = [tensor.detach().clone() for _, tensor, _ in self._state()]
+            return
+        mask = torch.as_tensor(chosen, device=self.batches.source.device)
+        if not chosen.any():
+            return
+        for kept, (_, tensor, rows) in zip(self.kept, self._state(), strict=True):
+            picked = mask[rows].view(-1, *(1,) * (tensor.ndim - 1))
+            torch.where(picked, tensor.detach(), kept, out=kept)
+
+    def results(self, seconds: float) -> list[Fit | Diverged]:
+        """Put every job's selected parameters into its network and objective."""
+        states: list[dict[str, Tensor]] = [{} for _ in self.jobs]
+        for place, (name, tensor, rows) in enumerate(self._state()):
+            final = (tensor.detach() if self.kept is None else self.kept[place]).cpu()
+            for own, number in enumerate(range(len(self.jobs))[rows]):
+                states[number][name] = final[own]
+        found: list[Fit | Diverged] = []
+        for number, (job, state, history) in enumerate(zip(self.jobs, states, self.histories, strict=True)):
+            failure, epoch = self.failures[number], int(self.selection.epoch[number])
+            if failure is None and epoch < 0:
+                failure = Diverged(f"{job.rule.metric} was undefined in every epoch, so no epoch can be selected")
+            if failure is not None:
+                found.append(failure)
+                continue
+            _load(job.network, "network.", state)
+            _load(job.objective, "objective.", state)
+            job.objective.at_epoch(epoch)
+            found.append(Fit(epoch, len(history), history, seconds))
+        return found
+
+
+@torch.no_grad()
+def _load(module: torch.nn.Module, prefix: str, state: Mapping[str, Tensor]) -> None:
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if prefix + name in state:
+            tensor.copy_(state[prefix + name])
+
+
+def _move(part: StackedNetwork | StackedObjective, device: torch.device) -> None:
+    part.template.to(device)
+    for tensors in (part.parameters, part.buffers):
+        for name, tensor in tensors.items():
+            tensors[name] = tensor.detach().to(device).requires_grad_(tensor.requires_grad)

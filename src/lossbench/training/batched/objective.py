@@ -1,0 +1,167 @@
+"""Many objectives of one kind as one: terms (R,) for R replicates that may differ in buffers and own parameters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from lossbench.objective.objective import Objective
+from lossbench.objective.prediction import Prediction
+from lossbench.objective.regularizer import Step
+from lossbench.training.batched.network import stacked
+
+
+class StackedObjective:
+    """R bound objectives that differ in their buffers and parameters alone.
+
+    A pointwise loss whose replicates have equal buffers sees all their rows as one batch of R N rows, which costs one
+    call without ``vmap``; everything else goes through ``vmap`` over the replicates.
+
+    Parameters
+    ----------
+    objectives
+        One per replicate; they are copied.
+
+    Attributes
+    ----------
+    template
+        Holds what the replicates share: the epoch of the schedules.
+    parameters, buffers
+        By the name that each has in a single objective, (R, ...); buffers without the epochs.
+    acts_after_step, differentiates_inputs
+        As the objectives have it: `after_step` does something; `terms` needs an input gradient.
+    """
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self.template = copy.deepcopy(objectives[0])
+        self.parameters = stacked([dict(objective.named_parameters()) for objective in objectives])
+        for name, parameter in self.template.named_parameters():
+            self.parameters[name].requires_grad_(parameter.requires_grad)
+        # The epoch is the schedules' clock, one for all.
+        self.buffers = stacked(
+            [
+                {name: buffer for name, buffer in objective.named_buffers() if name.rpartition(".")[2] != "epoch"}
+                for objective in objectives
+            ]
+        )
+        of_loss = [buffer for name, buffer in self.buffers.items() if not name.startswith("regularizers.")]
+        alike = not self.parameters and all(bool((buffer == buffer[:1]).all()) for buffer in of_loss)
+        loss = self.template.loss
+        self._one_batch = alike and loss.pointwise and "features" not in loss.needs
+        self._penalties = len(self.template.regularizers) > 0
+        self.acts_after_step = self.template.acts_after_step
+        self.differentiates_inputs = "input_gradient" in self.template.needs
+
+    def mean_loss(self, scores: Tensor, features: Tensor | None, target: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Return the mean loss of each replicate, (R,).
+
+        Parameters
+        ----------
+        scores, features, target
+            (R, N, C), (R, N, H) or None, and (R, N).
+        rows
+            Which replicates they belong to.
+        """
+        if not self._one_batch:
+            return self._each(_MeanLoss, rows, scores, features, target)
+        prediction = Prediction(scores.reshape(-1, scores.shape[2]), self.template.loss.link)
+        value = self.template.loss(prediction, target.reshape(-1)).view(target.shape)
+        return self.template.averaged(value, target)
+
+    def probs(self, scores: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Return the link's probabilities (R, N, K) of scores (R, N, C)."""
+        if not self._one_batch:
+            return self._each(_Probs, rows, scores)
+        return self.template.loss.link.probs(scores.reshape(-1, scores.shape[2])).view(*scores.shape[:2], -1)
+
+    def terms(
+        self,
+        weights: Mapping[str, Tensor],
+        x: Tensor,
+        features: Tensor | None,
+        scores: Tensor,
+        target: Tensor,
+        input_gradient: Callable[[Tensor], Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the terms of a training step by name, (R,) each, as `Objective` returns them for one.
+
+        Parameters
+        ----------
+        weights
+            The networks' weight matrices, (R, ...).
+        x, features, scores, target
+            (R, N, F), (R, N, H) or None, (R, N, C), (R, N).
+        input_gradient
+            Called with the sum of the mean losses; returns its gradient in ``x``, differentiable.
+        """
+        loss = self.mean_loss(scores, features, target)
+        terms = {"loss": loss}
+        if self._penalties:
+            gradient = None if input_gradient is None else target.shape[1] * input_gradient(loss.sum())
+            terms |= self._each(_Penalties, slice(None), dict(weights), x, features, scores, target, gradient)
+        terms["objective"] = reduce(torch.add, terms.values())
+        return terms
+
+    def after_step(self, weights: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
+        """Project own parameters and shrink the networks' weights, in place, after an optimizer step."""
+        with torch.no_grad():
+            own, moved = self._each(_AfterStep, slice(None), dict(weights), plain=dict(rates))
+            for name, value in own.items():
+                self.parameters[f"loss.{name}"].copy_(value)
+            for name, value in moved.items():
+                weights[name].copy_(value)
+
+    def _each(self, kind: Callable[[Objective], nn.Module], rows: slice, *arguments: Any, plain: Any = None) -> Any:
+        """Call a function of one objective, for all replicates, along the first axis of every argument."""
+        module = kind(self.template)
+        state = {f"objective.{name}": tensor[rows] for name, tensor in (self.parameters | self.buffers).items()}
+        extra = () if plain is None else (plain,)
+        return vmap(
+            lambda state, *given: functional_call(module, state, (*given, *extra)),
+            in_dims=(0, *(None if argument is None else 0 for argument in arguments)),
+        )(state, *arguments)
+
+
+# functional_call swaps a module's tensors around its forward, so each function of an objective is a module here.
+class _OfObjective(nn.Module):
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        self.objective = objective
+
+
+class _MeanLoss(_OfObjective):
+    def forward(self, scores: Tensor, features: Tensor | None, target: Tensor) -> Tensor:
+        return self.objective.mean_loss(self.objective.predict(scores, features), target)
+
+
+class _Probs(_OfObjective):
+    def forward(self, scores: Tensor) -> Tensor:
+        return self.objective.predict(scores).probs
+
+
+class _Penalties(_OfObjective):
+    def forward(
+        self,
+        weights: dict[str, Tensor],
+        x: Tensor,
+        features: Tensor | None,
+        scores: Tensor,
+        target: Tensor,
+        gradient: Tensor | None,
+    ) -> dict[str, Tensor]:
+        prediction = self.objective.predict(scores, features)
+        step = Step(weights, x, features, prediction, target, lambda: gradient)  # type: ignore[arg-type, return-value]  # given where needed
+        return self.objective.penalties(step)
+
+
+class _AfterStep(_OfObjective):
+    def forward(
+        self, weights: dict[str, Tensor], rates: dict[str, float]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return self.objective.moved_after_step(weights, rates)

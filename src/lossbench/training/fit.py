@@ -1,0 +1,23 @@
+"""What training leaves, whoever trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class Diverged(RuntimeError):
+    """A loss or a parameter that is no longer finite; the run is FAILED."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What training left: the job's network and objective hold the selected epoch's parameters.
+
+    ``history`` has one mapping per epoch (``epoch``, ``train/...``, ``val/...``); ``seconds`` is training with its
+    validation, for jobs that were trained together each one's share.
+    """
+
+    selected_epoch: int
+    epochs: int
+    history: list[dict[str, float]]
+    seconds: float
