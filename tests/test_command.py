@@ -366,7 +366,7 @@ def test_folds_pair_within_a_table(lossbench: Command, store: Store) -> None:
 @pytest.mark.slow
 def test_the_joblib_launcher_gives_the_same_numbers(lossbench: Command, mlruns: Path, store: Store) -> None:
     sweep = ["-m", "loss=cross_entropy,focal", "seed=range(2)", *QUICK]
-    assert lossbench(*sweep).status == 0
+    assert lossbench(*sweep, "hydra/launcher=basic").status == 0
     one = read.runs(store, read.last_sweep(store).id)
     ended = shell(*sweep, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"paths.mlruns={mlruns}", cwd=mlruns)
     assert ended.status == 0, ended.err
@@ -381,7 +381,9 @@ def test_the_joblib_launcher_gives_the_same_numbers(lossbench: Command, mlruns: 
 # Interrupts
 
 
-@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "launcher", ["batched", *(pytest.param(name, marks=pytest.mark.slow) for name in ("basic", "joblib"))]
+)
 def test_ctrl_c_in_a_sweep_leaves_a_truthful_record(mlruns: Path, store: Store, tmp_path: Path, launcher: str) -> None:
     command = [
         *(sys.executable, "-m", "lossbench", "-m", "loss=cross_entropy,focal", "seed=range(20)"),

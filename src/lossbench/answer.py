@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
@@ -32,12 +33,18 @@ class Answer:
         Jobs that did not finish.
     left_out
         (overrides, reason) of jobs whose components cannot serve the task or each other.
+    by
+        What is compared.
+    report
+        Where the report lies, once it is written.
     """
 
     runs: pd.DataFrame
     table: pd.DataFrame
     failures: pd.DataFrame
     left_out: Sequence[tuple[str, str]]
+    by: Sequence[str] = ("objective",)
+    report: Path | None = None
 
     @property
     def metric(self) -> str:
@@ -94,7 +101,7 @@ def answer(
     )
     table.attrs["notes"] += note
     left_out = [entry for sweep in sweeps for entry in read.left_out(store, sweep)]
-    return Answer(runs, table, read.failures(runs), left_out)
+    return Answer(runs, table, read.failures(runs), left_out, by)
 
 
 def _baseline(runs: pd.DataFrame, tags: Mapping[str, str], by: Sequence[str]) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
@@ -85,6 +85,8 @@ def run_sweep(
         After what finished has been recorded and shown.
     """
     combinations = expand(OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)))
+    if hasattr(launcher, "expect"):
+        launcher.expect(len(combinations))
     jobs, left_out = check_jobs(combinations, compose_all(combinations, config, loader))
 
     from lossbench.tracking.store import open_store
@@ -99,36 +101,51 @@ def run_sweep(
         overall_bar(console, config.hydra.sweep.dir, len(jobs)),
     ):
         returns = launcher.launch([_told(job, record) for job in jobs], initial_job_idx=0)
+    # Those that failed in training have a run of their own, and the leaderboard has listed them.
+    broken = [(job, each) for job, each in zip(jobs, returns, strict=True) if each.status == JobStatus.FAILED]
+    if broken:
+        job, ended = broken[0]
+        raise SweepFailed(
+            f"{len(broken)} of {len(jobs)} jobs could not start; the first ({' '.join(job.varying)}): "
+            f"{ended._return_value}"
+        )
     return [returns]
 
 
 def check_jobs(
     combinations: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]
 ) -> tuple[list[PlannedJob], list[LeftOut]]:
-    """Build every job's parts once, so that a wrong override costs no training.
+    """Build every objective's parts once, so that a wrong override costs no training.
+
+    Jobs that differ in their seed or fold alone have the same parts.
 
     Raises
     ------
     UserError
         For the first job that is refused, naming it; or where every job is left out.
     """
-    from lossbench import experiment
+    from lossbench import preparation
 
     common = set.intersection(*(set(overrides) for overrides in combinations))
     drawn: dict[str, Dataset] = {}
+    refusals: dict[tuple[str, type], CannotServe | None] = {}
     jobs: list[PlannedJob] = []
     left_out: list[LeftOut] = []
     for number, (overrides, config) in enumerate(zip(combinations, configs, strict=True)):
+        objective = composition.objective_fingerprint(config), type(config["seed"])
         try:
-            # One draw serves all seeds: parts are checked against its task, not its rows.
+            # One draw serves all objectives: parts are checked against its task, not its rows.
             key = composition.fingerprint({"data": config["data"]}, composition.REPLICATE_KEYS)
             if key not in drawn:
-                drawn[key] = experiment.draw(config)
-            experiment.check(config, drawn[key])
-        except CannotServe as refusal:
-            left_out.append(LeftOut(_varying(overrides, common), str(refusal)))
+                drawn[key] = preparation.draw(config)
+            if objective not in refusals:
+                refusals[objective] = _refusal(config, drawn[key])
+            preparation.check_around(config, drawn[key].task)
         except UserError as error:
             raise UserError(f"job {number} ({' '.join(_varying(overrides, common))}): {error}") from error
+        refusal = refusals[objective]
+        if refusal is not None:
+            left_out.append(LeftOut(_varying(overrides, common), str(refusal)))
         else:
             jobs.append(PlannedJob(number, tuple(overrides), config, _varying(overrides, common)))
     if not jobs:
@@ -137,6 +154,17 @@ def check_jobs(
     _check_comparison(jobs[0].config["compare"], _compared(jobs, labels))
     jobs = [replace(job, objective=label) for job, label in zip(jobs, labels, strict=True)]
     return jobs, left_out
+
+
+def _refusal(config: dict[str, Any], dataset: Dataset) -> CannotServe | None:
+    """Build a job's parts; return why they cannot serve the task or each other, if so."""
+    from lossbench.preparation import prepare
+
+    try:
+        prepare(config, dataset)
+    except CannotServe as refusal:
+        return refusal
+    return None
 
 
 def _varying(overrides: Sequence[str], common: set[str]) -> tuple[str, ...]:
@@ -250,10 +278,10 @@ def _close(
 ) -> Answer | None:
     """End every run of the sweep, with its answer where there is one."""
     from lossbench.answer import answer
-    from lossbench.comparison import figures
     from lossbench.comparison.summary import summaries
     from lossbench.recording import merge_predictions
     from lossbench.references import record_references
+    from lossbench.reporting import keep_report
 
     found = None
     try:
@@ -262,8 +290,8 @@ def _close(
             record_references(store, record.id, [job.config for job in jobs])
         merge_predictions(record, store.mlruns)
         found = answer(store, record.id)
-        if found is not None and found.table["rank"].notna().any():
-            record.artifacts.bytes(figures.png(figures.ranking(found.runs, found.table)), "figures/ranking.png")
+        if found is not None:
+            found = keep_report(store, record, found, [job.config for job in jobs])
     finally:
         failed = found is not None and (found.runs["status"] == "FAILED").any()
         baseline = None if found is None else found.table.attrs["baseline"]
@@ -287,5 +315,7 @@ def _show(store: Store, sweep: str, found: Answer | None, console: Console) -> N
         return
     found.show(console)
     console.print(Text(f"sweep {sweep}; again with: lossbench compare {sweep[:8]}"))
+    if found.report is not None:
+        console.print(Text(f"report: {found.report}"), soft_wrap=True)
     console.print(Text("charts, after `lossbench ui`:"))
     console.print(Text(chart_link(store, sweep, found)), soft_wrap=True)

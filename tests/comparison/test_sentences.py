@@ -29,7 +29,7 @@ def test_a_winner(runs: Table) -> None:
     assert won.startswith("focal won: test/auroc 0.93")
     assert "to cross_entropy, 95% interval +0.02" in won
     assert won.endswith("(better).")
-    assert apart == "Equivalent to it: brier; 1 better, 1 worse."
+    assert apart == "Equivalent to cross_entropy: brier; 1 better, 1 worse."
     assert more == "More seeds would not change who won, only narrow the intervals."
     assert table.loc[table["won"], "objective"].tolist() == ["focal"]
 

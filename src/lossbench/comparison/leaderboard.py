@@ -59,7 +59,7 @@ def leaderboard(
         paired difference to the baseline), `low`, `high`, `pairs`, `unmatched`, `p`, `p_equivalent`, `verdict`,
         `won`, `p_best` and companions as in `judging.Judged`; then `show`. Best first; objectives without a value
         last; reference rows that beat the best stand above it, all others at the end. `attrs` holds `metric`,
-        `direction`, `baseline`, `paired_by`, `shown` (names of the further metrics), `protocol` (how it was
+        `direction`, `baseline`, `rope`, `paired_by`, `shown` (names of the further metrics), `protocol` (how it was
         judged), `notes` (what a reader must know) and `conclusions` (the answer in plain words), lists of sentences.
 
     Raises
@@ -106,7 +106,14 @@ def leaderboard(
     for name in shown:
         whole[name] = whole["objective"].map(means[f"metrics.{name}"])
     whole["verdict"] = whole["verdict"].astype(object).where(whole["verdict"].notna(), None)
-    whole.attrs.update(metric=metric, direction=way, baseline=base, paired_by=_paired_by(frame, by), shown=shown)
+    whole.attrs.update(
+        metric=metric,
+        direction=way,
+        baseline=base,
+        paired_by=_paired_by(frame, by),
+        shown=shown,
+        rope=rope_of(metric, rope),
+    )
     whole.attrs["notes"] = _notes(frame, column, by, base, found)
     whole.attrs["protocol"] = protocol(found, base, rope_of(metric, rope))
     whole.attrs["conclusions"] = conclusions(whole, found)

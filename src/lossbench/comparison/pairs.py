@@ -48,6 +48,8 @@ def labelled(runs: pd.DataFrame, by: Sequence[str] = ("objective",)) -> pd.DataF
     `focal · rings` are both `focal`.
     """
     columns = [column_of(runs, name) for name in by]
+    # A table read column by column lies in pieces, of which pandas warns at every column that is added.
+    runs = runs.copy()
     named = runs
     if "objective" in columns and "params.data" in runs:
         jobs = runs["role"] == "run"

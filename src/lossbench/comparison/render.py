@@ -39,21 +39,21 @@ def show(
         (overrides, reason), as from `tracking.read.left_out`.
     """
     console = console or Console()
-    cells = _fitting(_cells(table), console.width)
+    columns = _fitting(cells(table), console.width)
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for header, column in cells.items():
+    for header, column in columns.items():
         left = header == "objective"
         grid.add_column(Text(header), justify="left" if left else "right", no_wrap=not left, overflow="fold")
         del column
     for number, role in enumerate(table["role"]):
         # Text, not strings: a name like `focal[gamma]` would be read as markup.
         style = "dim" if role == "reference" else ""
-        grid.add_row(*(Text(column[number], style=style) for column in cells.values()))
-    console.print(Text(_title(table), style="bold"))
+        grid.add_row(*(Text(column[number], style=style) for column in columns.values()))
+    console.print(Text(title(table), style="bold"))
     console.print(grid)
-    for line in _remarks(table):
+    for line in remarks(table):
         console.print(Text(line))
-    for heading, entries in _lists(failures, left_out):
+    for heading, entries in problems(failures, left_out):
         console.print(Text(heading, style="bold"))
         for what, why in entries:
             console.print(Text(f"  {what}\n    {why}"))
@@ -66,14 +66,14 @@ def to_markdown(
     table: pd.DataFrame, *, failures: pd.DataFrame | None = None, left_out: Sequence[tuple[str, str]] = ()
 ) -> str:
     """Return the same as Markdown; names are escaped, so that one from a table or a config stays text."""
-    cells = _cells(table)
-    lines = [f"**{_escape(_title(table))}**", ""]
+    columns = cells(table)
+    lines = [f"**{_escape(title(table))}**", ""]
     lines += [" ".join(_escape(line) for line in table.attrs["conclusions"]), ""]
-    lines.append("| " + " | ".join(_escape(header) for header in cells) + " |")
-    lines.append("|" + "|".join(":--" if header == "objective" else "--:" for header in cells) + "|")
-    lines += ["| " + " | ".join(map(_escape, row)) + " |" for row in zip(*cells.values(), strict=True)]
-    lines += [f"\n{_escape(line)}" for line in _remarks(table)]
-    for heading, entries in _lists(failures, left_out):
+    lines.append("| " + " | ".join(_escape(header) for header in columns) + " |")
+    lines.append("|" + "|".join(":--" if header == "objective" else "--:" for header in columns) + "|")
+    lines += ["| " + " | ".join(map(_escape, row)) + " |" for row in zip(*columns.values(), strict=True)]
+    lines += [f"\n{_escape(line)}" for line in remarks(table)]
+    for heading, entries in problems(failures, left_out):
         lines += ["", f"**{_escape(heading)}**", ""]
         lines += [f"- {_escape(what)}: {_escape(why)}" for what, why in entries[:_LISTED]]
         if len(entries) > _LISTED:
@@ -81,12 +81,14 @@ def to_markdown(
     return "\n".join(lines) + "\n"
 
 
-def _title(table: pd.DataFrame) -> str:
+def title(table: pd.DataFrame) -> str:
+    """Return the judged metric and which way it is better."""
     better = "higher" if table.attrs["direction"] == "max" else "lower"
     return f"{table.attrs['metric']} ({better} is better)"
 
 
-def _remarks(table: pd.DataFrame) -> list[str]:
+def remarks(table: pd.DataFrame) -> list[str]:
+    """Return what a reader of the table must know: what its columns mean and what the verdicts rest on."""
     baseline, paired_by = table.attrs["baseline"], table.attrs["paired_by"]
     lines = []
     if baseline is not None and paired_by:
@@ -104,7 +106,7 @@ def _remarks(table: pd.DataFrame) -> list[str]:
     return lines + list(table.attrs["notes"])
 
 
-def _cells(table: pd.DataFrame) -> dict[str, list[str]]:
+def cells(table: pd.DataFrame) -> dict[str, list[str]]:
     """Return the columns as text, the most important first; counts that are zero throughout are left away."""
     objectives = table["role"] == "objective"
     compared = table.attrs["baseline"] is not None
@@ -158,9 +160,10 @@ def _fitting(cells: dict[str, list[str]], width: int) -> dict[str, list[str]]:
     return kept
 
 
-def _lists(
+def problems(
     failures: pd.DataFrame | None, left_out: Sequence[tuple[str, str]]
 ) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return (heading, entries of what and why) of jobs that did not finish and of those left out; empty for none."""
     lists = []
     if failures is not None and len(failures):
         lists.append(

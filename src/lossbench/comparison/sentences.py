@@ -83,7 +83,8 @@ def _inseparable(table: pd.DataFrame, rows: pd.DataFrame, judged: Judged) -> str
         for word in ("not separable", "equivalent", "better", "worse")
     }
     parts = [f"not separable from {baseline}: {_names(said['not separable'])}"] if said["not separable"] else []
-    parts += [f"equivalent to it: {_names(said['equivalent'])}"] if said["equivalent"] else []
+    to = "it" if parts else baseline
+    parts += [f"equivalent to {to}: {_names(said['equivalent'])}"] if said["equivalent"] else []
     clear = [f"{len(said[word])} {word}" for word in ("better", "worse") if said[word]]
     if not parts:
         return f"Every objective can be told from {baseline}: {', '.join(clear)}."

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
-from lossbench.answer import answer, chart_link
+from lossbench.answer import Answer, answer, chart_link
 from lossbench.errors import UserError
 from lossbench.tracking import read
+from lossbench.tracking.store import Store
 from lossbench.verbs.arguments import add_store_arguments, store_from
 
 
@@ -30,12 +32,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--by", default="objective", help="what is compared: objective, or params as in loss,weighting")
     parser.add_argument(
         "--format",
-        choices=("terminal", "markdown", "csv", "json"),
+        choices=("terminal", "html", "markdown", "csv", "json"),
         default="terminal",
-        help="(default: terminal)",
+        help="html: a report with figures, written to a file (default: terminal)",
     )
+    parser.add_argument("--output", type=Path, help="the report's file (default: in mlruns/reports)")
     add_store_arguments(parser)
     given = parser.parse_args(arguments)
+    if given.output is not None and given.format != "html":
+        parser.error("--output goes with --format html; the other formats are printed")
 
     store = store_from(given)
     names = given.sweeps or ([] if given.filter else ["last"])
@@ -57,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
         print(found.table.to_csv(index=False), end="")
     elif given.format == "json":
         print(found.table.to_json(orient="records", indent=1))
+    elif given.format == "html":
+        _write_report(store, found, [sweep.id for sweep in sweeps], given.output)
     elif given.format == "markdown":
         print(found.markdown, end="")
     else:
@@ -68,3 +75,15 @@ def main(arguments: Sequence[str]) -> int:
         for sweep in sweeps:
             console.print(chart_link(store, sweep.id, found), soft_wrap=True, markup=False, highlight=False)
     return 0
+
+
+def _write_report(store: Store, found: Answer, sweeps: Sequence[str], output: Path | None) -> None:
+    # Drawing takes a second to import, and no other format draws.
+    from lossbench.reporting import make_report, report_path, save
+
+    made = make_report(store, found, sweeps)
+    try:
+        place = save(made, (output or report_path(store, sweeps, found)).absolute())
+    except OSError as error:
+        raise UserError(f"the report cannot be written: {error}") from error
+    print(f"report: {place}")

@@ -40,8 +40,11 @@ class AdaptiveLogSoftmax(Loss):
 
     Per row -log p_y, where a class of a cluster has p = p(cluster) p(class | cluster), and cluster i = 1, 2, ... sees
     the features through a projection to n_features / div_value^i. The output layer emits log p as scores, which the
-    softmax link leaves as they are. Meant for thousands of classes; it does not stack, since torch's layer gathers
-    rows cluster by cluster.
+    softmax link leaves as they are. Meant for thousands of classes. It does not stack: torch's layer gathers rows
+    cluster by cluster.
+
+    Use it when there are thousands of classes and most are rare, as with words; with few it does what cross-entropy
+    does at a higher price.
 
     Source: Grave et al. 2017, https://arxiv.org/abs/1609.04309;
     https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveLogSoftmaxWithLoss.html.

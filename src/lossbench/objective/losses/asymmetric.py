@@ -26,6 +26,9 @@ class Asymmetric(Loss):
     The loss of a negative is flat below ``clip``, where scores therefore stand for the posterior 0: at the
     population minimum no row is there, in a trained network some may be.
 
+    Use it when every positive stands against very many easy negatives, as in the multi-label data that it was made
+    for.
+
     Source: Ridnik et al. 2021, https://arxiv.org/abs/2009.14119.
 
     Parameters
@@ -91,6 +94,8 @@ class AsymmetricSingleLabel(Loss):
     classes, q = (1 - eps) onehot + eps / K. Without smoothing the other classes do not enter, which is focal loss
     with gamma_pos; with both gammas 0 it is cross-entropy with label smoothing. gamma_pos 0 is the authors'
     default (ASLSingleLabel); timm's AsymmetricLossSingleLabel has 1.
+
+    Use it as label smoothing that leaves classes alone which are unlikely already.
 
     Source: Ridnik et al. 2021, https://arxiv.org/abs/2009.14119.
 

@@ -23,6 +23,9 @@ class SupervisedContrastive(Loss):
     afterwards, here both are trained at once. A batch in which no class has two rows has the contrastive part 0.
     weight 0 is cross-entropy. It holds all N x N pairs.
 
+    Use it when batches hold several rows of every class and the features are to serve beyond these labels, as in
+    transfer.
+
     Source: Khosla et al. 2020, https://arxiv.org/abs/2004.11362 (its L_out).
 
     Parameters

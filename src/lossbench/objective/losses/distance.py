@@ -26,6 +26,8 @@ def smooth_l1(beta: float = 1.0) -> External:
     Per column, d = abs(p_k - onehot_k): d^2 / (2 beta) for d < beta, else d - beta / 2. Probabilities are at most 1
     apart, so with beta >= 1 it is the squared error over 2 beta, and proper; beta -> 0 is ``l1``.
 
+    Use it with beta < 1 between ``mse`` and ``l1``: robust to wrong labels where far off, smooth where near.
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.SmoothL1Loss.html.
 
     Parameters
@@ -56,6 +58,8 @@ def huber(delta: float = 1.0) -> External:
 
     Per column, d = abs(p_k - onehot_k): d^2 / 2 for d < delta, else delta (d - delta / 2), which is delta times
     ``smooth_l1``. With delta >= 1 it is half the squared error, and proper.
+
+    Use it as ``smooth_l1``, in whichever scale is familiar.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.HuberLoss.html.
 

@@ -21,6 +21,9 @@ class BiTempered(Loss):
     with t2 > 1 wrong labels near the boundary do. Both 1 is cross-entropy. A Bregman divergence is proper for every
     t1, t2. The authors' normaliser stops after five iterations; here it is converged.
 
+    Use it when some labels are wrong, far from the boundary (t1 < 1) or near it (t2 > 1), and you still want
+    probabilities.
+
     Source: Amid et al. 2019, https://arxiv.org/abs/1906.03361.
 
     Parameters
@@ -74,6 +77,9 @@ class Sparsemax(Loss):
     z_y leads all others by 1. For two classes, m = yt s: 0 for m >= 1, -m for m <= -1, (1 - m)^2 / 4 between
     (the modified Huber loss of scikit-learn over 4). Proper; its probabilities can be 0 exactly, so the log-loss of
     its raw link is large where one is wrong.
+
+    Use it when classes that are out of the question should have the probability 0 exactly; not when you are judged
+    by log-loss.
 
     Source: Martins & Astudillo 2016, https://arxiv.org/abs/1602.02068.
 

@@ -62,6 +62,9 @@ class NormalizedSoftmax(Loss):
     The scores are cos / temperature already, so the loss is cross-entropy of the scores; log-odds are limited to
     plus and minus 2 / temperature.
 
+    Use it when features are compared by their angle afterwards, as in retrieval, and probabilities are wanted as
+    well.
+
     Source: Zhai & Wu 2018, https://arxiv.org/abs/1811.12649.
 
     Parameters
@@ -110,6 +113,9 @@ class CosFace(Loss):
     Per row cross_entropy(scale (cos - margin onehot), y), cos (N, K) the cosines between the features and one proxy
     per class; the scores are scale * cos. margin 0 is :class:`NormalizedSoftmax` with temperature 1 / scale. Scale
     64 is the paper's, for thousands of classes.
+
+    Use it when features have to tell many classes apart by their angle, as with faces; with few classes lower the
+    scale.
 
     Source: Wang et al. 2018, https://arxiv.org/abs/1801.09414.
 
@@ -160,6 +166,8 @@ class ArcFace(Loss):
     proxy per class; the scores are scale * cos(theta). margin 0 is :class:`NormalizedSoftmax` with temperature
     1 / scale. This is the paper's formula as it stands: beyond theta = 180 degrees less the margin the cosine rises
     again (insightface and others go on with cos(theta) - margin sin(margin) there, which jumps).
+
+    Use it as ``cosface``, with a margin that is the same angle everywhere.
 
     Source: Deng et al. 2019, https://arxiv.org/abs/1801.07698.
 

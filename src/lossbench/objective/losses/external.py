@@ -67,6 +67,59 @@ class External(Loss):
         For an argument out of its choices, and when the function's result is not shaped as ``pointwise``
         says.
 
+    Notes
+    -----
+    What torch's functions are that have a YAML and no class here, by the function's name:
+
+    BCELoss
+        Per score -(y log p + (1 - y) log(1 - p)), p = sigmoid(s); more than two classes are one-vs-rest columns, and
+        their mean. torch clamps the logarithms at -100, so the loss of a row ends there, which ``bce_with_logits``
+        does not.
+
+        Use it to repeat a network that ends in a sigmoid; ``bce_with_logits`` is the same and keeps more digits.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BCELoss.html.
+    NLLLoss
+        Per row -log p_y, p = softmax(z).
+
+        Use it as cross-entropy: it is the same loss on log-probabilities.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html.
+    MSELoss
+        Per row the mean over columns of (p_k - onehot_k)^2, p = softmax(z). ``brier`` is the sum.
+
+        Use it when probabilities matter and no single row should dominate. For two classes it is ``brier``.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MSELoss.html.
+    L1Loss
+        Per row the mean over columns of abs(p_k - onehot_k), p = softmax(z), which is 2 (1 - p_y) / K. Its minimum is
+        the likeliest class alone.
+
+        Use it when labels are wrong at random, which leaves its minimum where it is; it learns slowly, the more so
+        the more classes there are.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.L1Loss.html.
+    CosineSimilarity
+        Per row 1 - p_y / abs(p), p = softmax(z), abs(p) the length of the vector p: one minus the spherical score.
+
+        Use it as a bounded proper loss beside ``brier``.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CosineSimilarity.html.
+    SoftMarginLoss
+        Per score log(1 + exp(-yt s)), yt = +-1; more than two classes are one-vs-rest columns, and their mean. It is
+        ``bce_with_logits`` in another notation. It does not stack: torch has no batching rule for it.
+
+        Use it to repeat what was trained with it; ``bce_with_logits`` is the same, stays finite, and stacks.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.SoftMarginLoss.html.
+    CrossEntropyLoss
+        Per row -log q_y, q = softmax(p), where it reads probabilities p = softmax(z), and so takes the softmax twice.
+        It cannot fall below log(1 + (K - 1) / e): .313 for two classes, .551 for three, 1.461 for ten.
+
+        Use it only to see what this mistake costs; ``cross_entropy`` is the loss that is meant.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html.
+
     Examples
     --------
     >>> loss = External(torch.nn.BCELoss(reduction="none"), reads="positive_prob", target="indicator")

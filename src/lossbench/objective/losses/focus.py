@@ -23,6 +23,9 @@ class Focal(Loss):
     only rows that are wrong. The minimum is not the posterior for gamma > 0 or unequal alpha;
     :func:`lossbench.objective.posterior.posterior` undoes both.
 
+    Use it when easy rows are so many that they drown the hard ones, as in dense detection. It weighs rows by how
+    hard they are, not classes by how rare they are: that is alpha or a weighting.
+
     Source: Lin et al. 2017, https://arxiv.org/abs/1708.02002.
 
     Parameters
@@ -103,6 +106,9 @@ class DualFocal(Loss):
     where a class ties with the true one (p_j changes from one class to another), so no posterior follows from
     its gradient for gamma > 0.
 
+    Use it when cross-entropy is overconfident and focal loss underconfident: it was proposed for the calibration of
+    deep networks.
+
     Source: Tao et al. 2023, https://arxiv.org/abs/2305.13665.
 
     Parameters
@@ -151,6 +157,9 @@ class FocalFlsd53(Loss):
     Per row (1 - p_y)^gamma(p_y) (-log p_y), gamma(p_y) = 5 for p_y < .2, else 3 (sample-dependent focal loss, the
     paper's FLSD-53). The value jumps at p_y = .2, from .527 below to .824 above, so no posterior follows from its
     gradient.
+
+    Use it to repeat the paper, which proposes it for the calibration of deep networks; where the posterior should
+    follow from the gradient take ``focal``.
 
     Source: Mukhoti et al. 2020, https://arxiv.org/abs/2002.09437.
 

@@ -29,6 +29,9 @@ class BalancedSoftmax(Loss):
     counts give cross-entropy. It is :class:`LogitAdjusted` with tau 1, since adding a constant to all logits
     changes nothing.
 
+    Use it when classes are imbalanced in training and you are judged as if they were equal: balanced accuracy,
+    macro recall.
+
     Source: Ren et al. 2020, https://arxiv.org/abs/2007.10740.
 
     Examples
@@ -65,6 +68,8 @@ class LogitAdjusted(Loss):
     equal classes give cross-entropy. (The paper's other proposal adjusts the scores of a network that is trained
     with cross-entropy, after training; here the shift belongs to the loss alone, and the scores are read as they
     are.)
+
+    Use it when you are judged by balanced accuracy, or by something between it (tau 1) and accuracy (tau 0).
 
     Source: Menon et al. 2021, https://arxiv.org/abs/2007.07314.
 
@@ -115,6 +120,9 @@ class Ldam(Loss):
     cross-entropy. The paper uses scale 30 with a normalised last layer, whose scores lie in [-1, 1]; our networks
     emit unbounded scores, for which the scale is 1 (``loss=cosface`` is the relative with a normalised layer).
     Its deferred re-weighting (DRW) is a weighting with a start: ``weighting=effective_number weighting.start=160``.
+
+    Use it when rare classes have few rows and should keep a larger distance from the boundary, with deferred
+    re-weighting, as the paper has it.
 
     Source: Cao et al. 2019, https://arxiv.org/abs/1906.07413.
 
@@ -174,6 +182,9 @@ class VectorScaling(Loss):
     early in training, the scale also when the training rows are separated and a shift has no effect any more.
     gamma 0 is :class:`LogitAdjusted`. For two classes z = [0, s], so that only Delta_1 scales; the paper's binary
     form scales a row by its own class's Delta and shifts it by its own class's iota.
+
+    Use it on imbalanced rows that the network separates in training, where a shift or a weighting alone stops
+    acting.
 
     Source: Kini et al. 2021, https://arxiv.org/abs/2103.01550.
 

@@ -20,6 +20,9 @@ def cross_entropy(label_smoothing: float = 0.0, ignore_index: int = -100) -> Ext
     the plain -log p_y, 1 ignores the labels. Smoothing moves the minimum to (1 - e) eta + e/K, so the loss is
     then not proper; the posterior undoes it. Rows with ``ignore_index`` leave the mean.
 
+    Use it first, and as the baseline: it is proper and convex in the scores. Smoothing keeps scores of separable
+    rows from growing without end.
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html; Szegedy et al.
     2016, https://arxiv.org/abs/1512.00567.
 
@@ -61,6 +64,9 @@ def bce_with_logits(pos_weight: float = 1.0) -> External:
     the score at the minimum is log(w eta / (1 - eta)), so sigmoid(s) is no probability; the posterior undoes
     it.
 
+    Use it for two classes, where it is cross-entropy, with ``pos_weight`` when a missed positive costs more than a
+    false alarm; for more classes when every score should be a log-odds of its own.
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html.
 
     Parameters
@@ -99,6 +105,9 @@ class Brier(Loss):
     [0, 1]. The *sum* over columns, where ``mse`` takes torch's mean. The metric ``brier`` is its mean over
     rows.
 
+    Use it when probabilities matter and no single row should dominate: a row's loss is bounded. Where a row is
+    confidently wrong its gradient vanishes, so it starts more slowly than cross-entropy.
+
     Source: Brier 1950, https://doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
 
     Examples
@@ -125,6 +134,8 @@ class Poly1(Loss):
 
     Per row -log p_y + epsilon (1 - p_y), p = softmax(z); -log p = sum_j (1 - p)^j / j has epsilon 0. A positive
     epsilon pushes on rows that are nearly right, a negative one less.
+
+    Use it as cross-entropy with one knob to tune: how much more rows that are nearly right should count.
 
     Source: Leng et al. 2022, https://arxiv.org/abs/2204.12511.
 

@@ -23,6 +23,9 @@ class Hinge(Loss):
     Per score max(0, margin - yt s); more than two classes are one-vs-rest columns, and their mean. At its minimum
     every score is plus or minus the margin, so a score says which class is likelier and not by how much.
 
+    Use it when only the decision matters: rows beyond the margin no longer pull. For probabilities it needs a
+    calibrator.
+
     Source: Cortes & Vapnik 1995, https://doi.org/10.1007/BF00994018.
 
     Parameters
@@ -60,6 +63,9 @@ class SquaredHinge(Loss):
 
     Per score max(0, margin - yt s)^2; more than two classes are one-vs-rest columns, and their mean. At the minimum
     s = margin (2 eta - 1).
+
+    Use it when you want a margin and probabilities as well. A row on the wrong side weighs with the square of its
+    distance, so wrong labels mislead it more than the hinge.
 
     Source: Chang et al. 2008, https://www.jmlr.org/papers/v9/chang08a.html.
 
@@ -100,6 +106,8 @@ class Exponential(Loss):
     s = log(eta / (1 - eta)) / 2. It overflows in float32 for scores beyond 80, and one wrong label far out outweighs
     all other rows.
 
+    Use it to train what boosting optimises, on clean labels.
+
     Source: Freund & Schapire 1997, https://doi.org/10.1006/jcss.1997.1504.
 
     Examples
@@ -121,7 +129,9 @@ def multi_margin(p: int = 1, margin: float = 1.0) -> External:
     """Return torch's multiclass hinge of the logits.
 
     Per row 1/K sum_{k != y} max(0, margin - z_y + z_k)^p; for two classes max(0, margin - yt s)^p / 2. Unlike
-    one-vs-rest hinges it only asks that the true class leads. torch computes it one run at a time: it does not stack.
+    one-vs-rest hinges it only asks that the true class leads. It does not stack: torch computes it one run at a time.
+
+    Use it for more than two classes when the true class has to lead and by which probability does not matter.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiMarginLoss.html; Crammer & Singer 2001
     take the largest violation instead of the mean.

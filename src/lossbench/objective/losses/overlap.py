@@ -64,6 +64,9 @@ class SoftF1(Overlap):
     1 - 2 TP / (2 TP + FP + FN), over the batch; two classes: of the positive class; more: macro. See the module for
     batches without both classes.
 
+    Use it when you are judged by F1 at the threshold .5 and probabilities do not matter. Its rival is any proper
+    loss with a threshold tuned on validation.
+
     Source: Benedict et al. 2021, https://arxiv.org/abs/2108.10566 (sigmoidF1 without its extra sigmoid).
 
     Examples
@@ -86,6 +89,8 @@ class Dice(Overlap):
     1 - (2 TP + smoothing) / (2 TP + FP + FN + smoothing), over the batch; two classes: of the positive class; more:
     macro. ``squared`` replaces 2 TP + FP + FN = sum p + sum y by sum p^2 + sum y^2, as V-Net has it; without, and with
     smoothing 0, it is :class:`SoftF1`. See the module for batches without both classes.
+
+    Use it to repeat what segmentation does; otherwise it is :class:`SoftF1`.
 
     Source: Milletari et al. 2016, https://arxiv.org/abs/1606.04797; Sudre et al. 2017,
     https://arxiv.org/abs/1707.03237 (not squared).
@@ -140,6 +145,8 @@ class Tversky(Overlap):
     alpha = beta = .5 is :class:`SoftF1`. (Libraries differ in which of the two weighs the false negatives: here
     beta.) See the module for batches without both classes.
 
+    Use it when misses and false alarms should not count alike: beta > alpha favours recall.
+
     Source: Salehi et al. 2017, https://arxiv.org/abs/1706.05721.
 
     Parameters
@@ -181,6 +188,8 @@ class FocalTversky(Tversky):
     (1 - TP / (TP + alpha FP + beta FN))^gamma, over the batch; two classes: of the positive class; more: the mean of
     the classes' powers. gamma 1 is :class:`Tversky`. The paper writes the power as 1 / gamma with gamma 4/3; below 1
     it steepens towards the end, where the last errors are.
+
+    Use it when the Tversky loss stalls before the last rows of a rare class are found.
 
     Source: Abraham & Khan 2018, https://arxiv.org/abs/1810.07842.
 
@@ -225,6 +234,9 @@ class Mcc(Loss):
     Gorodkin's R_K of the soft confusion matrix, which that is for two. In [0, 2]; probabilities that are 0 or 1
     give the metric. A batch of one class has the loss 0 and moves nothing; one in which every probability is for
     the same class has the loss 1, as the metric has it.
+
+    Use it when you are judged by Matthews' correlation at the threshold .5, which looks at both classes, and
+    probabilities do not matter.
 
     Source: Abhishek & Hamarneh 2021, https://arxiv.org/abs/2010.13454; Gorodkin 2004,
     https://doi.org/10.1016/j.compbiolchem.2004.09.006.

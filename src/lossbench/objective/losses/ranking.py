@@ -48,6 +48,9 @@ class PairwiseAuc(Loss):
     has no margin. All but the hinge are consistent with AUROC. The first three cost N log N; logistic holds all
     N x N pairs (K^2 as many with micro).
 
+    Use it when you are judged by AUROC and the threshold comes later. Large batches help, and one with few
+    positives holds few pairs.
+
     Source: Gao & Zhou 2015, https://arxiv.org/abs/1208.0645; by sorting: Rust & Hocking 2023,
     https://arxiv.org/abs/2302.11062.
 
@@ -136,6 +139,9 @@ class Aucm(Loss):
     each step. (A public implementation has a parenthesis misplaced and divides the last term by the wrong count;
     the authors' own, LibAUC, weighs the terms with p (1 - p), and trains with an optimizer of its own, PESG.)
 
+    Use it when you are judged by AUROC and batches are small: a, b and alpha remember what a batch has no pairs
+    for.
+
     Source: Yuan et al. 2021, https://arxiv.org/abs/2012.03173.
 
     Parameters
@@ -200,6 +206,9 @@ class AveragePrecision(Loss):
     g_ij = sigmoid((s_j - s_i) / temperature). As the temperature falls the value tends to the metric and the gradient
     to nothing. The paper takes .01 on cosine similarities; ours are unbounded scores. It holds all N x N pairs
     (K^2 as many with micro).
+
+    Use it when you are judged by average precision, where the top of the ranking counts most, with large batches:
+    the precision within a small one says little.
 
     Source: Brown et al. 2020, https://arxiv.org/abs/2007.12163.
 

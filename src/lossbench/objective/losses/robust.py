@@ -20,6 +20,8 @@ class GeneralizedCrossEntropy(Loss):
     Per row (1 - p_y^q) / q, p = softmax(z), in [0, 1/q]. At the minimum p_c is proportional to
     eta_c^(1 / (1 - q)); at q = 1 it is the likeliest class alone, and no posterior is left.
 
+    Use it when labels are wrong at random: the larger q, the less they mislead and the slower it learns.
+
     Source: Zhang & Sabuncu 2018, https://arxiv.org/abs/1805.07836 (without its truncation).
 
     Parameters
@@ -61,6 +63,9 @@ class SymmetricCrossEntropy(Loss):
     Per row alpha (-log p_y) + beta (-A) (1 - p_y), p = softmax(z), where A = log 1e-4 stands for the logarithm of
     the target's zeros (the paper's text has A = -4 in places, its code clips the target at 1e-4 as here). beta 0 is
     alpha times cross-entropy.
+
+    Use it when labels are wrong at random and the absolute error alone learns too slowly: cross-entropy sees to the
+    fit, the reverse part to the robustness.
 
     Source: Wang et al. 2019, https://arxiv.org/abs/1908.06112.
 
@@ -108,6 +113,9 @@ class NormalizedCrossEntropy(Loss):
     Per row log p_y / sum_k log p_k, p = softmax(z), in (0, 1). Its values over all labels sum to 1, which makes it
     robust to uniformly wrong labels, and for two classes leaves nothing of the posterior in its scores. The paper
     trains it together with an absolute error.
+
+    Use it to study robustness to wrong labels; by itself it fits poorly, which is the paper's reason for the second
+    loss.
 
     Source: Ma et al. 2020, https://arxiv.org/abs/2006.13554.
 

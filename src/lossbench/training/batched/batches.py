@@ -53,7 +53,7 @@ class StackedBatches:
             yield self._spread(self._train_x), self._spread(self._train_y)
             return
         order = torch.stack(
-            [torch.cat(_plan(job, labels, epoch)) for job, labels in zip(self.jobs, self._labels, strict=True)]
+            [_order(job, labels, epoch) for job, labels in zip(self.jobs, self._labels, strict=True)]
         ).to(self._train_y.device)
         x = self._train_x.gather(2, order.unsqueeze(1).expand(-1, self._train_x.shape[1], -1))
         y = self._train_y.gather(1, order)
@@ -76,6 +76,13 @@ def sizes(job: Job) -> tuple[int, ...]:
     if job.batch_order == "full":
         return (len(job.dataset.train),)
     return tuple(len(rows) for rows in _plan(job, torch.as_tensor(job.dataset.train.y), 0))
+
+
+def _order(job: Job, labels: Tensor, epoch: int) -> Tensor:
+    """Return an epoch's rows in the order of its batches, without cutting them up where that is not needed."""
+    if job.batch_order == "stratified":
+        return torch.cat(_plan(job, labels, epoch))
+    return plan(labels, len(labels), job.seed, epoch, job.dataset.sampler)[0]
 
 
 def _plan(job: Job, labels: Tensor, epoch: int) -> tuple[Tensor, ...]:

@@ -1,0 +1,119 @@
+"""What a sweep costs, as whole commands: stacked, one by one, and as the stock template has it.
+
+    .venv/bin/python scripts/bench/sweep.py [--seeds 30] [--rounds 1]
+
+Sweeps 12 losses over the seeds on rings (20 epochs, full history in MLflow) from the shell to the printed leaderboard:
+stacked, stacked without histories, and one by one (`hydra/launcher=basic`), the last extrapolated from a sweep of 12
+jobs and one of 2. Beside them, after imports, a run of the stock template (`scripts/bench/stock.py`) and the tutorial's
+plain loop, which records nothing. Rounds interleave all of them; medians are printed, and kept with the machine's name
+in docs/benchmarks/sweep.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from overhead import plain_rings
+from stock import Folder, quiet, train
+
+from lossbench.experiment import compose, prepare
+
+LOSSES = (
+    "cross_entropy,bce_with_logits,mse,brier,focal,poly1,hinge,squared_hinge,logit_adjusted,balanced_softmax,"
+    "generalized_cross_entropy,symmetric_cross_entropy"
+)
+OUT = Path(__file__).parents[2] / "docs" / "benchmarks"
+
+
+def command(mlruns: Path, *overrides: str) -> float:
+    """Return the seconds from the shell to the prompt."""
+    line = [sys.executable, "-m", "lossbench", "-m", *overrides, f"paths.mlruns={mlruns}"]
+    start = time.perf_counter()
+    ended = subprocess.run(line, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise SystemExit(ended.stderr)
+    return time.perf_counter() - start
+
+
+def seconds_of_loops(runs: int) -> tuple[float, float]:
+    """Return the seconds of one stock run and of one plain loop, after imports."""
+    job = prepare(compose(["data=rings"]))
+    with Folder() as folder:
+        train(job.dataset, 0, folder)
+        start = time.perf_counter()
+        for seed in range(1, runs + 1):
+            train(job.dataset, seed, folder)
+        stock = (time.perf_counter() - start) / runs
+    plain_rings(job)
+    start = time.perf_counter()
+    for _ in range(runs):
+        plain_rings(job)
+    return stock, (time.perf_counter() - start) / runs
+
+
+def machine() -> str:
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.processor(),
+    )
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    quiet()
+    jobs = 12 * arguments.seeds
+    sweep = (f"loss={LOSSES}", f"seed=range({arguments.seeds})")
+    found: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        mlruns = Path(folder) / "mlruns"
+        command(mlruns, "loss=focal", "seed=0", "trainer.max_epochs=1")  # makes the store
+        for _ in range(arguments.rounds):
+            measured = {
+                "stacked": command(mlruns, *sweep),
+                "stacked, no history": command(mlruns, *sweep, "tracking.history=none"),
+                "12 one by one": command(mlruns, f"loss={LOSSES}", "seed=0", "hydra/launcher=basic"),
+                "2 one by one": command(mlruns, "loss=cross_entropy,focal", "seed=0", "hydra/launcher=basic"),
+            }
+            measured["stock run"], measured["plain loop"] = seconds_of_loops(3)
+            for name, value in measured.items():
+                found.setdefault(name, []).append(value)
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    each = (medians["12 one by one"] - medians["2 one by one"]) / 10
+    medians["one by one, extrapolated"] = medians["2 one by one"] + each * (jobs - 2)
+    medians["stock, extrapolated"] = medians["stock run"] * jobs
+    medians["plain loops, extrapolated"] = medians["plain loop"] * jobs
+    ratios = {
+        f"{other} / {ours}": medians[other] / medians[ours]
+        for ours in ("stacked", "stacked, no history")
+        for other in ("one by one, extrapolated", "stock, extrapolated", "plain loops, extrapolated")
+    }
+    for name, value in medians.items():
+        print(f"{name:32} {value:8.1f} s" + (f"   ({jobs} runs)" if "stacked" in name or "extra" in name else ""))
+    for name, value in ratios.items():
+        print(f"{name:60} {value:6.1f}")
+    OUT.mkdir(parents=True, exist_ok=True)
+    kept = {"machine": machine(), "runs": jobs, "rounds": arguments.rounds, "seconds": medians, "ratios": ratios}
+    (OUT / "sweep.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

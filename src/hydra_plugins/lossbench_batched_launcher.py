@@ -1,0 +1,45 @@
+"""The launcher that trains a sweep's jobs in stacks; all it does is call :mod:`lossbench.batched`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class BatchedLauncherConf:
+    _target_: str = "hydra_plugins.lossbench_batched_launcher.BatchedLauncher"
+    # Processes that share the work; null: one per processor. A few jobs stay in one.
+    processes: int | None = None
+    # Jobs that are trained together at most.
+    replicates: int = 256
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="batched", node=BatchedLauncherConf, provider="lossbench")
+
+
+class BatchedLauncher(Launcher):
+    """Train jobs of one shape as one; whatever cannot be stacked is trained by Lightning, and says why."""
+
+    def __init__(self, processes: int | None = None, replicates: int = 256) -> None:
+        self.processes = processes
+        self.replicates = replicates
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self._parts: tuple[Any, ...] = (hydra_context, task_function, config)
+
+    def expect(self, jobs: int) -> None:
+        """Make ready for so many jobs, while they are composed and checked."""
+        from lossbench.batched import expect
+
+        expect(jobs, self.processes)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from lossbench.launching import launch
+
+        return launch(job_overrides, initial_job_idx, self.processes, self.replicates, *self._parts)

@@ -1,0 +1,258 @@
+"""Run a sweep's jobs in stacks: a few processes train, evaluate and record many jobs at a time."""
+
+from __future__ import annotations
+
+import functools
+import json
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lossbench import composition, interrupts
+from lossbench.progress import tick
+
+if TYPE_CHECKING:
+    from lossbench.data.dataset import Dataset
+    from lossbench.tracking.run import RunRecord
+    from lossbench.training.fit import Diverged, Fit
+    from lossbench.training.job import Job
+
+Config = dict[str, Any]
+# So many jobs are trained sooner than another process has imported torch.
+_FEW = 16
+# Datasets that a process keeps: the objectives of a sweep are trained on the same ones.
+_DATASETS = 64
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one job ended: its score (what a sweeper may optimise), or what broke it."""
+
+    score: float | None = None
+    error: Exception | None = None
+
+
+def context() -> BaseContext:
+    """Return how worker processes start: from a server that has imported all that they need, where there is one."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload(
+        ["lossbench.batched", "lossbench.recording", "lossbench.experiment", "lossbench.tracking.store"]
+    )
+    return found
+
+
+def expect(jobs: int, processes: int | None = None) -> None:
+    """Start the server of worker processes where so many jobs need it; it imports while this process composes."""
+    if _workers(jobs, processes) > 1 and context().get_start_method() == "forkserver":
+        from multiprocessing.forkserver import ensure_running
+
+        ensure_running()
+
+
+def _workers(jobs: int, processes: int | None) -> int:
+    return 1 if jobs <= _FEW else processes or available()
+
+
+def run_all(
+    configs: Sequence[Config],
+    sweep_dir: Path,
+    ended: Callable[[int, Ended], None],
+    *,
+    processes: int | None = None,
+    replicates: int = 256,
+) -> None:
+    """Train, evaluate and record every job, in stacks where that is possible.
+
+    Parameters
+    ----------
+    configs
+        One per job, told of its sweep.
+    sweep_dir
+        Where jobs say that they have ended, for the overall bar.
+    ended
+        Called with a job's place and how it ended, as soon as that is known.
+    processes
+        How many processes share the work; None: one per processor. A few jobs stay in this one.
+    replicates
+        Jobs that are trained together at most.
+    """
+    workers = _workers(len(configs), processes)
+    chunks = plan(configs, workers, replicates)
+    if workers == 1:
+        for reason, places in chunks:
+            interrupts.check()
+            found = _run_chunk([configs[place] for place in places], reason, sweep_dir)
+            for place, end in zip(places, found, strict=True):
+                ended(place, end)
+        return
+    with _pool(min(workers, len(chunks))) as pool:
+        waiting: dict[Future[list[Ended]], list[int]] = {}
+        for reason, places in chunks:
+            own = [configs[place] for place in places]
+            waiting[pool.submit(_run_chunk, own, reason, sweep_dir)] = places
+        for future in as_completed(waiting):
+            for place, end in zip(waiting[future], future.result(), strict=True):
+                ended(place, end)
+
+
+def available() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    pool = ProcessPoolExecutor(workers, mp_context=context())
+    try:
+        yield pool
+    except BaseException:
+        # A worker has heard a terminal's Ctrl-C itself; whoever else interrupts speaks to this process alone.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    pool.shutdown()
+
+
+def plan(configs: Sequence[Config], processes: int, replicates: int) -> list[tuple[str | None, list[int]]]:
+    """Return the chunks of jobs, each with the reason why its one job is trained alone, or None for a stack.
+
+    Jobs that differ in their seed alone are asked once. Those of one kind stay together, since every kind of loss
+    costs time in every step; a stack is cut so that each process has work.
+    """
+    from lossbench import stacking
+    from lossbench.experiment import prepare
+
+    cells: dict[str, list[int]] = {}
+    for place, config in enumerate(configs):
+        cells.setdefault(composition.objective_fingerprint(config), []).append(place)
+    stacks: dict[str, dict[str, list[int]]] = {}
+    chunks: list[tuple[str | None, list[int]]] = []
+    for places in cells.values():
+        config = configs[places[0]]
+        job = prepare(config, _dataset(config))
+        reason = stacking.why_alone(config, job)
+        if reason is None:
+            kinds = stacks.setdefault(stacking.stack_key(config, job), {})
+            kinds.setdefault(stacking.kind_key(config, job), []).extend(places)
+        else:
+            chunks += [(reason, [place]) for place in places]
+    for kinds in stacks.values():
+        places = [place for members in kinds.values() for place in members]
+        pieces = max(-(-len(places) // replicates), min(processes, len(places)))
+        bounds = [round(piece * len(places) / pieces) for piece in range(pieces + 1)]
+        chunks += [(None, places[start:stop]) for start, stop in pairwise(bounds)]
+    # Long work first, so that no process waits for the last.
+    return sorted(chunks, key=lambda chunk: -len(chunk[1]))
+
+
+def _run_chunk(configs: Sequence[Config], alone: str | None, sweep_dir: Path) -> list[Ended]:
+    """Run some jobs in this process; each ends by itself, and an interruption ends all that have not."""
+    if alone is not None:
+        return [_run_alone(config, alone, sweep_dir) for config in configs]
+    from lossbench import stacking
+    from lossbench.experiment import prepare
+
+    ends: dict[int, Ended] = {}
+    groups: dict[str, list[tuple[int, Job]]] = {}
+    for place, config in enumerate(configs):
+        try:
+            job = prepare(config, _dataset(config))
+        except Exception as error:
+            ends[place] = Ended(error=_portable(error))
+            tick(sweep_dir)
+            continue
+        # Another seed may have another number of rows.
+        groups.setdefault(stacking.stack_key(config, job), []).append((place, job))
+    for members in groups.values():
+        places = [place for place, _ in members]
+        found = _run_stack([configs[place] for place in places], [job for _, job in members], sweep_dir)
+        ends.update(zip(places, found, strict=True))
+    return [ends[place] for place in range(len(configs))]
+
+
+def _run_alone(config: Config, reason: str, sweep_dir: Path) -> Ended:
+    from lossbench.experiment import run
+
+    try:
+        return Ended(run({**config, "tracking": {**config["tracking"], "alone": reason}}).score)
+    except Exception as error:
+        return Ended(error=_portable(error))
+    finally:
+        tick(sweep_dir)
+
+
+def _run_stack(configs: Sequence[Config], jobs: Sequence[Job], sweep_dir: Path) -> list[Ended]:
+    from lossbench import recording, stacking
+    from lossbench.experiment import threads
+    from lossbench.training.batched.engine import fit
+
+    store = recording.store_of(configs[0])
+    records: list[RunRecord] = []
+    ends: list[Ended] = []
+    try:
+        for config, job in zip(configs, jobs, strict=True):
+            records.append(recording.started(store, config, job))
+        kinds = [stacking.kind_key(config, job) for config, job in zip(configs, jobs, strict=True)]
+        with threads(configs[0]["training"]["threads"]):
+            fits = fit(jobs, kinds, clip=stacking.clip_of(configs[0]), device=stacking.device_of(configs[0]))
+            for config, job, record, fitted in zip(configs, jobs, records, fits, strict=True):
+                ends.append(_finish(config, job, record, fitted))
+                tick(sweep_dir)
+    except BaseException as error:
+        for record in records:
+            record.__exit__(type(error), error, error.__traceback__)
+        if not isinstance(error, Exception):
+            raise
+        for _ in configs[len(ends) :]:
+            ends.append(Ended(error=_portable(error)))
+            tick(sweep_dir)
+    return ends
+
+
+def _finish(config: Config, job: Job, record: RunRecord, fitted: Fit | Diverged) -> Ended:
+    """Evaluate and record one job of a stack."""
+    from lossbench import recording
+    from lossbench.experiment import Result, evaluate_fast
+    from lossbench.training.fit import Fit
+
+    try:
+        if not isinstance(fitted, Fit):
+            raise fitted
+        report = recording.reporter(record, config)
+        for row in fitted.history:
+            report(row)
+        evaluation = evaluate_fast(job, config)
+        recording.finish(record, config, job, fitted, evaluation)
+    except Exception as error:
+        record.__exit__(type(error), error, error.__traceback__)
+        return Ended(error=_portable(error))
+    return Ended(Result(record.id, config, job, fitted, evaluation).score)
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an exception that reaches another process whole; its traceback is in the run's record."""
+    return RuntimeError("".join(traceback.format_exception_only(error)).strip())
+
+
+def _dataset(config: Config) -> Dataset:
+    """Draw a config's data, or find what another objective of this seed has drawn."""
+    return _drawn(json.dumps({"data": config["data"], "seed": config["seed"]}, sort_keys=True, default=str))
+
+
+@functools.lru_cache(maxsize=_DATASETS)
+def _drawn(config: str) -> Dataset:
+    from lossbench.experiment import draw
+
+    found: Dataset = draw(json.loads(config))
+    return found

@@ -1,0 +1,241 @@
+"""The report: one self-contained page that reads as the answer, opens from disk, prints, and asks no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from lossbench.comparison import render
+from lossbench.comparison.direction import direction
+from lossbench.comparison.evidence import Evidence
+from lossbench.comparison.figures import (
+    coordinates,
+    critical_difference,
+    differences,
+    distributions,
+    grid,
+    ranking,
+    ranking_curves,
+    regions,
+    reliability,
+    sparsity,
+    style,
+    thresholds,
+    training,
+)
+from lossbench.comparison.figures.picture import Picture
+from lossbench.comparison.population import DATA
+from lossbench.comparison.protocol import protocol, settings
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+# In the order of the page. Those of one dataset are drawn for each.
+OF_ALL: tuple[Callable[[Evidence], Picture | None], ...] = (
+    ranking.ranking,
+    differences.paired,
+    critical_difference.critical_difference,
+    grid.grid,
+    coordinates.coordinates,
+    sparsity.sparsity,
+)
+OF_ONE: tuple[Callable[[Evidence, str], Picture | None], ...] = (
+    ranking_curves.roc,
+    ranking_curves.precision_recall,
+    training.training,
+    thresholds.thresholds,
+    reliability.reliability,
+    regions.regions,
+    distributions.distributions,
+)
+
+METRICS = (
+    "auroc", "auroc_micro", "average_precision", "accuracy", "balanced_accuracy", "f1", "tuned/f1", "mcc", "tuned/mcc",
+)  # fmt: skip
+CALIBRATED = ("log_loss", "brier", "ece")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a report says about the runs beside what they measured.
+
+    Parameters
+    ----------
+    title
+        Name of the sweep.
+    question
+        What was asked; empty where nobody wrote it down.
+    sweeps
+        Names and ids.
+    started
+        When the first run began.
+    commands
+        What reproduces the runs.
+    versions
+        Of what computed, by name.
+    failures, left_out
+        As from `tracking.read`.
+    links
+        Pages of MLflow's, for a person to follow.
+    """
+
+    title: str
+    question: str = ""
+    sweeps: Sequence[str] = ()
+    started: str = ""
+    commands: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    failures: pd.DataFrame | None = None
+    left_out: Sequence[tuple[str, str]] = ()
+    links: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture as a page takes it, and as an SVG file."""
+
+    name: str
+    title: str
+    message: str
+    note: str
+    wide: bool
+    svg: Markup
+    file: bytes
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page and the figures in it."""
+
+    html: str
+    pictures: Sequence[Drawn]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as the template writes it: headers, and rows of texts, the first of which names the row."""
+
+    caption: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    best: frozenset[tuple[int, int]] = frozenset()
+    dim: frozenset[int] = frozenset()
+
+
+def report(evidence: Evidence, about: About) -> Report:
+    """Make the page; a figure that has nothing to say about these runs is left out."""
+    with style.styled():
+        whole = [_drawn(draw(evidence), "") for draw in OF_ALL]
+        single = {data: [_drawn(draw(evidence, data), data) for draw in OF_ONE] for data in evidence.data}
+    figures = [picture for picture in whole if picture is not None]
+    by_data = {data: [picture for picture in found if picture is not None] for data, found in single.items()}
+    several = len(evidence.data) > 1
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    table = evidence.table
+    html = environment.get_template("report.html.j2").render(
+        about=about,
+        css=Markup(environment.get_template("report.css").render()),
+        metric=evidence.metric,
+        conclusions=table.attrs["conclusions"],
+        leaderboard=_leaderboard(table),
+        remarks=render.remarks(table),
+        figures=figures,
+        datasets=[
+            {
+                "name": data,
+                "heading": f"Metrics on {data}" if data else "Metrics",
+                "tables": [_metrics(evidence, data)],
+                "figures": by_data[data],
+                "calibration": _calibration(evidence, data),
+            }
+            for data in evidence.data
+        ],
+        several=several,
+        protocol=protocol(evidence),
+        settings=settings(evidence),
+        problems=render.problems(about.failures, about.left_out),
+    )
+    return Report(html, [*figures, *(picture for found in by_data.values() for picture in found)])
+
+
+def _drawn(picture: Picture | None, data: str) -> Drawn | None:
+    if picture is None:
+        return None
+    name = f"{picture.name}_{data}" if data else picture.name
+    drawing = style.svg(picture.figure, name)
+    return Drawn(
+        name,
+        picture.title,
+        picture.message,
+        picture.note,
+        picture.wide,
+        # matplotlib escapes the texts that it writes.
+        Markup(style.in_page(drawing)),
+        style.alone(drawing).encode(),
+    )
+
+
+def _leaderboard(table: pd.DataFrame) -> Grid:
+    columns = render.cells(table)
+    first = ["objective", *(name for name in columns if name != "objective")]
+    return Grid(
+        f"Leaderboard by {render.title(table)}",
+        first,
+        list(zip(*(columns[name] for name in first), strict=True)),
+        dim=frozenset(number for number, role in enumerate(table["role"]) if role == "reference"),
+    )
+
+
+def _metrics(evidence: Evidence, data: str) -> Grid:
+    names = [name for name in METRICS if f"metrics.{evidence.split}/{name}" in evidence.jobs]
+    caption = f"Mean (standard deviation) of the metrics on {evidence.split}"
+    return _means(evidence, data, caption, [(name, f"{evidence.split}/{name}") for name in names])
+
+
+def _calibration(evidence: Evidence, data: str) -> Grid | None:
+    names = [
+        (f"{name}, {view}", f"{evidence.split}/{prefix}{name}")
+        for name in CALIBRATED
+        for view, prefix in (("link", ""), ("posterior", "posterior/"))
+    ]
+    names = [(header, metric) for header, metric in names if f"metrics.{metric}" in evidence.jobs]
+    caption = f"Mean (standard deviation) on {evidence.split}: lower is better"
+    return _means(evidence, data, caption, names) if names else None
+
+
+def _means(evidence: Evidence, data: str, caption: str, names: Sequence[tuple[str, str]]) -> Grid:
+    """Return means over runs by objective, the best of each column marked; nothing is tested."""
+    labels = [str(name) for name in evidence.ranked["objective"]]
+    jobs = evidence.jobs[evidence.jobs[DATA] == data] if data and DATA in evidence.jobs else evidence.jobs
+    names = [(header, metric) for header, metric in names if jobs[f"metrics.{metric}"].notna().any()]
+    columns = [f"metrics.{metric}" for _, metric in names]
+    grouped = jobs.groupby("label")[columns]
+    means, spreads = grouped.mean().reindex(labels), grouped.std().reindex(labels)
+    best = set()
+    for number, (_, metric) in enumerate(names):
+        column = means[f"metrics.{metric}"]
+        if len(labels) > 1 and column.notna().any():
+            top = column.max() if direction(metric) == "max" else column.min()
+            best |= {(row, number + 1) for row, value in enumerate(column) if value == top}
+    rows = [
+        [label, *(_with_spread(means.loc[label, column], spreads.loc[label, column]) for column in columns)]
+        for label in labels
+    ]
+    return Grid(caption, ["objective", *(header for header, _ in names)], rows, best=frozenset(best))
+
+
+def _with_spread(mean: Any, spread: Any) -> str:
+    if mean != mean:
+        return "–"
+    return f"{mean:.4f}" if spread != spread else f"{mean:.4f} ({spread:.4f})"

@@ -1,0 +1,47 @@
+"""From a launcher's overrides to jobs that run in stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from lossbench.batched import Ended, run_all
+from lossbench.expansion import compose_all
+
+
+def launch(
+    job_overrides: Sequence[Sequence[str]],
+    first: int,
+    processes: int | None,
+    replicates: int,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+) -> list[JobReturn]:
+    """Run jobs as Hydra's launchers do, and return how each ended, in order.
+
+    Hydra's own callbacks see one job at a time: where there are any, Hydra's basic launcher runs all jobs.
+    """
+    if config.hydra.get("callbacks"):
+        from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+
+        basic = BasicLauncher()
+        basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        return list(basic.launch(job_overrides, first))
+    setup_globals()
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    sweep_dir = Path(str(config.hydra.sweep.dir))
+    sweep_dir.mkdir(parents=True, exist_ok=True)
+    returns = [JobReturn(overrides=list(overrides)) for overrides in job_overrides]
+
+    def ended(place: int, end: Ended) -> None:
+        returns[place].status = JobStatus.COMPLETED if end.error is None else JobStatus.FAILED
+        returns[place].return_value = end.score if end.error is None else end.error
+
+    configs = compose_all(job_overrides, config, hydra_context.config_loader)
+    run_all(configs, sweep_dir, ended, processes=processes, replicates=replicates)
+    return returns

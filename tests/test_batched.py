@@ -1,0 +1,190 @@
+"""A sweep in stacks records what the same sweep one by one does, in whole commands; what cannot be stacked says why."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lossbench import batched
+from lossbench.cli import dispatch
+from lossbench.experiment import compose
+from lossbench.tracking import read
+from lossbench.tracking.store import Store, open_store
+
+QUICK = ("trainer.max_epochs=3", "data.test_rows=400", "data.negatives=600", "data.positives=60")
+Command = Callable[..., tuple[int, str, str]]
+# Figures that depend on the clock.
+TIMED = ("metrics.seconds",)
+
+
+@pytest.fixture(scope="session")
+def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("batched") / "mlruns"
+    open_store(folder)
+    return folder
+
+
+@pytest.fixture
+def command(
+    mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Run a sweep in this process, where imports cost nothing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        given = ["-m", *arguments, f"paths.mlruns={mlruns}"]
+        monkeypatch.setattr(sys, "argv", ["lossbench", *given])
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            status = dispatch(given)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def swept(store: Store) -> pd.DataFrame:
+    runs = read.runs(store, read.last_sweep(store).id)
+    return runs[runs["role"] == "run"].set_index("name").sort_index()
+
+
+def tag(store: Store, run_id: str, name: str) -> str | None:
+    tags: Mapping[str, str] = store.client.get_run(run_id).data.tags
+    return tags.get(name)
+
+
+def assert_same(store: Store, one: pd.DataFrame, two: pd.DataFrame) -> None:
+    """Require equal runs: status, params, final metrics to 1e-8, histories."""
+    assert list(one.index) == list(two.index)
+    assert list(one["status"]) == list(two["status"])
+    for prefix in ("params.", "metrics."):
+        of_one, of_two = ({c for c in runs if c.startswith(prefix) and c not in TIMED} for runs in (one, two))
+        assert of_one == of_two
+        columns = sorted(of_one)
+        if prefix == "metrics.":
+            np.testing.assert_allclose(two[columns], one[columns], rtol=0, atol=1e-8)
+        else:
+            pd.testing.assert_frame_equal(two[columns], one[columns])
+    for first, second in zip(one["run_id"], two["run_id"], strict=True):
+        histories = [read.history(store, run) for run in (first, second)]
+        assert list(histories[0].columns) == list(histories[1].columns)
+        np.testing.assert_allclose(histories[1], histories[0], rtol=0, atol=1e-8)
+
+
+def test_a_sweep_in_stacks_records_what_one_by_one_does(command: Command, mlruns: Path) -> None:
+    """With two losses of a kind each, one that cannot be stacked, and calibrators."""
+    sweep = ("loss=cross_entropy,focal,soft_margin,hinge", "seed=0,3", "trainer.precision=64-true", *QUICK)
+    frames = []
+    store = open_store(mlruns)
+    for launcher in ("basic", "batched"):
+        status, out, err = command(*sweep, f"hydra/launcher={launcher}")
+        assert status == 0, err
+        assert "cross_entropy" in out
+        frames.append(swept(store))
+    assert_same(store, *frames)
+    alone = {name: tag(store, run, "lossbench.alone") for name, run in frames[1]["run_id"].items()}
+    reason = "SoftMarginLoss states that it cannot be stacked"
+    assert alone == {name: reason if "soft_margin" in str(name) else None for name in alone}
+
+
+@pytest.mark.slow
+def test_a_large_sweep_uses_processes_and_records_the_same(command: Command, mlruns: Path) -> None:
+    sweep = ("loss=cross_entropy,soft_f1", "seed=range(9)", "trainer.precision=64-true", *QUICK)
+    frames = []
+    store = open_store(mlruns)
+    assert command(*sweep, "hydra/launcher=basic")[0] == 0
+    frames.append(swept(store))
+    # Workers start from a main module, which a test runner's is not.
+    line = [sys.executable, "-m", "lossbench", "-m", *sweep, f"paths.mlruns={mlruns}", "hydra.launcher.processes=2"]
+    ended = subprocess.run(line, capture_output=True, text=True, cwd=mlruns, timeout=400, check=False)
+    assert ended.returncode == 0, ended.stderr
+    frames.append(swept(store))
+    assert len(frames[0]) == 18
+    assert_same(store, *frames)
+
+
+OWN = '''
+import torch
+from lossbench.objective.links import Softmax
+from lossbench.objective.loss import Loss
+
+class Broken(Loss):
+    link = Softmax()
+    def forward(self, prediction, target):
+        if target.sum() > 0:
+            raise RuntimeError("broken on purpose")
+        return prediction.log_probs[:, 0]
+
+class Vanishing(Loss):
+    """Not a number for the data of one seed alone."""
+    link = Softmax()
+    def forward(self, prediction, target):
+        return torch.where(prediction.scores.sum() > 0, prediction.log_probs[:, 0], float("nan"))
+'''
+
+
+def test_what_raises_what_turns_nan_and_what_cannot_be_stacked_end_as_they_should(
+    command: Command, mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = tmp_path / "conf" / "loss"
+    conf.mkdir(parents=True)
+    (tmp_path / "own_losses.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("Broken", "Vanishing"):
+        (conf / f"{name.lower()}.yaml").write_text(f"_target_: own_losses.{name}\n")
+    sweep = ("loss=broken,cross_entropy,multi_margin,vanishing", "seed=range(3)", *QUICK)
+    status, out, err = command(*sweep)
+    assert status == 1, err
+    store = open_store(mlruns)
+    runs = swept(store)
+    by_loss = runs.groupby("params.loss")["status"].apply(list).to_dict()
+    assert by_loss["broken"] == ["FAILED"] * 3
+    assert by_loss["cross_entropy"] == ["FINISHED"] * 3
+    assert by_loss["multi_margin"] == ["FINISHED"] * 3
+    assert "FAILED" in by_loss["vanishing"]
+    for run in runs[runs["params.loss"] == "broken"]["run_id"]:
+        assert tag(store, run, "lossbench.error") == "RuntimeError: broken on purpose"
+        assert "broken on purpose" in str(tag(store, run, "lossbench.alone"))
+    failed = runs[(runs["params.loss"] == "vanishing") & (runs["status"] == "FAILED")]["run_id"]
+    assert all("became nan" in str(tag(store, run, "lossbench.error")) for run in failed)
+    assert "jobs failed" in err
+    assert "broken" in out
+
+
+def test_a_stack_is_cut_for_every_process_and_kinds_stay_together() -> None:
+    base = compose(["trainer.max_epochs=2", "data.test_rows=50"])
+    configs = []
+    for seed in range(6):
+        for gamma in (1.0, 2.0):
+            made = compose(["loss=focal", f"loss.gamma={gamma}", f"seed={seed}", "data.test_rows=50"])
+            made["trainer"] = base["trainer"]
+            configs.append(made)
+    assert [len(places) for _, places in batched.plan(configs, processes=1, replicates=256)] == [12]
+    assert [len(places) for _, places in batched.plan(configs, processes=2, replicates=256)] == [6, 6]
+    assert [len(places) for _, places in batched.plan(configs, processes=2, replicates=5)] == [4, 4, 4]
+    chunks = batched.plan(configs, processes=2, replicates=256)
+    assert sorted(place for _, places in chunks for place in places) == list(range(12))
+
+
+def test_history_can_be_thinner(command: Command, mlruns: Path) -> None:
+    store = open_store(mlruns)
+    for density, steps in (("every", 3), ("2", 2), ("none", 0)):
+        status, _, err = command("loss=focal", "seed=0,1", f"tracking.history={density}", *QUICK)
+        assert status == 0, err
+        for run in swept(store)["run_id"]:
+            history = store.client.get_metric_history(run, "val/auroc")
+            # The selected epoch's value stands behind the curve.
+            assert len(history) == steps + 1
+    status, _, err = command("loss=focal", "tracking.history=often", *QUICK)
+    assert status == 2
+    assert "tracking.history" in err
