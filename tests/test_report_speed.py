@@ -61,7 +61,7 @@ def test_a_thousand_runs(tmp_path: Path) -> None:
                 )
                 run.artifacts.table(epochs, "history.csv")
                 run.finish({f"test/{metric}": 0.9 + 0.01 * rng.random() for metric in METRICS})
-                tables[seed].assign(run_id=run.id).to_parquet(folder / f"{run.id}.parquet", index=False)
+                tables[seed].assign(run_id=run.id).to_feather(folder / f"{run.id}.feather")
         merge_predictions(sweep, store.mlruns)
 
     # Seconds of this process, since the machine may be shared.

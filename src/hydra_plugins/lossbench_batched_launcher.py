@@ -40,6 +40,12 @@ class BatchedLauncher(Launcher):
         expect(jobs, self.processes)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        return self.launch_composed(job_overrides, None, initial_job_idx)
+
+    def launch_composed(
+        self, job_overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]] | None, initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """As `launch`, for a sweeper that has composed the jobs' configs already."""
         from lossbench.launching import launch
 
-        return launch(job_overrides, initial_job_idx, self.processes, self.replicates, *self._parts)
+        return launch(job_overrides, configs, initial_job_idx, self.processes, self.replicates, *self._parts)

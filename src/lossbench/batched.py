@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import multiprocessing
 import os
@@ -112,7 +113,8 @@ def available() -> int:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(workers, mp_context=context())
+    # What was imported lives as long as the worker: no collection needs to look at it again.
+    pool = ProcessPoolExecutor(workers, mp_context=context(), initializer=gc.freeze)
     try:
         yield pool
     except BaseException:
@@ -229,9 +231,7 @@ def _finish(config: Config, job: Job, record: RunRecord, fitted: Fit | Diverged)
     try:
         if not isinstance(fitted, Fit):
             raise fitted
-        report = recording.reporter(record, config)
-        for row in fitted.history:
-            report(row)
+        recording.keep_history(record, config, fitted.history)
         evaluation = evaluate_fast(job, config)
         recording.finish(record, config, job, fitted, evaluation)
     except Exception as error:

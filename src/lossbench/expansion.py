@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -38,8 +38,9 @@ def compose_all(
 
     Hydra needs .13 s to compose a job. Jobs that differ in plain values alone (``seed=3``, ``loss.gamma=5``) share
     one composition, and their values are set on it before interpolations resolve. Whatever touches the defaults
-    list, adds or deletes a key, or is no scalar is composed by Hydra. The last job of each group is composed both
-    ways; should they differ, the whole group is composed by Hydra.
+    list, adds or deletes a key, or is no scalar is composed by Hydra. A sample is composed both ways: the last job of
+    the first and of the last group whose values have the same keys; should they differ, all those groups' jobs are
+    composed by Hydra.
     """
     parser = OverridesParser.create(config_loader=loader)
     groups: dict[tuple[tuple[str, ...], frozenset[str]], list[int]] = {}
@@ -49,20 +50,29 @@ def compose_all(
         groups.setdefault((tuple(choices), frozenset(own)), []).append(number)
         values.append(own)
 
+    @cache
+    def composed(number: int) -> _Composed:
+        return _Composed(combinations[number], config, loader)
+
+    bases = {group: composed(members[0]) for group, members in groups.items()}
+
+    def agree(group: tuple[tuple[str, ...], frozenset[str]]) -> bool:
+        last = groups[group][-1]
+        return last == groups[group][0] or bases[group].plain(values[last]) == composed(last).plain()
+
+    shared: dict[frozenset[str], bool] = {}
+    for keys in {keys for _, keys in groups}:
+        alike = [group for group in groups if group[1] == keys]
+        leaves = all(bases[group].has_leaf(key) for group in alike for key in keys)
+        shared[keys] = leaves and all(agree(group) for group in dict.fromkeys((alike[0], alike[-1])))
+
     result: list[dict[str, Any]] = [{}] * len(combinations)
-    for members in groups.values():
-        base = _Composed(combinations[members[0]], config, loader)
-        last = members[-1]
-        shared = all(base.has_leaf(key) for number in members for key in values[number])
-        if shared and last != members[0]:
-            shared = base.plain(values[last]) == _Composed(combinations[last], config, loader).plain()
+    for group, members in groups.items():
         for number in members:
             if number == members[0]:
-                result[number] = base.plain()
-            elif shared:
-                result[number] = base.plain(values[number])
+                result[number] = bases[group].plain()
             else:
-                result[number] = _Composed(combinations[number], config, loader).plain()
+                result[number] = bases[group].plain(values[number]) if shared[group[1]] else composed(number).plain()
     return result
 
 
@@ -92,6 +102,7 @@ class _Composed:
         with open_dict(composed):
             del composed["hydra"]
         self._container = OmegaConf.to_container(composed, resolve=False)
+        self._config = DictConfig(self._container)
 
     def has_leaf(self, key: str) -> bool:
         node: Any = self._container
@@ -103,16 +114,22 @@ class _Composed:
 
     def plain(self, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Set values by dotted key, resolve, and name the choices."""
-        container = copy.deepcopy(self._container)
-        for key, value in (values or {}).items():
-            *path, leaf = key.split(".")
-            node: Any = container
-            for part in path:
-                node = node[part]
+        changed = [(self._node(key), key.rpartition(".")[2], value) for key, value in (values or {}).items()]
+        before = [OmegaConf.to_container(node, resolve=False)[leaf] for node, leaf, _ in changed]  # type: ignore[index, call-overload]  # a mapping
+        for node, leaf, value in changed:
             node[leaf] = value
         known = HydraConfig.instance().cfg
         HydraConfig.instance().cfg = self._hydra  # type: ignore[assignment]
         try:
-            return composition.plain(DictConfig(container), self._choices)
+            return composition.plain(self._config, self._choices)
         finally:
             HydraConfig.instance().cfg = known
+            # The nodes serve the next job: to make them anew would cost as much as all the rest.
+            for (node, leaf, _), value in zip(changed, before, strict=True):
+                node[leaf] = value
+
+    def _node(self, key: str) -> DictConfig:
+        node = self._config
+        for part in key.split(".")[:-1]:
+            node = node[part]
+        return node

@@ -9,12 +9,13 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from lossbench.batched import Ended, run_all
+from lossbench.batched import Config, Ended, run_all
 from lossbench.expansion import compose_all
 
 
 def launch(
     job_overrides: Sequence[Sequence[str]],
+    configs: Sequence[Config] | None,
     first: int,
     processes: int | None,
     replicates: int,
@@ -25,6 +26,11 @@ def launch(
     """Run jobs as Hydra's launchers do, and return how each ended, in order.
 
     Hydra's own callbacks see one job at a time: where there are any, Hydra's basic launcher runs all jobs.
+
+    Parameters
+    ----------
+    configs
+        What the overrides compose to, where a sweeper has composed them already.
     """
     if config.hydra.get("callbacks"):
         from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -42,6 +48,7 @@ def launch(
         returns[place].status = JobStatus.COMPLETED if end.error is None else JobStatus.FAILED
         returns[place].return_value = end.score if end.error is None else end.error
 
-    configs = compose_all(job_overrides, config, hydra_context.config_loader)
+    if configs is None:
+        configs = compose_all(job_overrides, config, hydra_context.config_loader)
     run_all(configs, sweep_dir, ended, processes=processes, replicates=replicates)
     return returns

@@ -100,7 +100,13 @@ def run_sweep(
         recorded(store, str(name), jobs, left_out, console) as record,
         overall_bar(console, config.hydra.sweep.dir, len(jobs)),
     ):
-        returns = launcher.launch([_told(job, record) for job in jobs], initial_job_idx=0)
+        told = [_told(job, record) for job in jobs]
+        overrides = [[*job.overrides, *_overrides(values)] for job, values in zip(jobs, told, strict=True)]
+        if hasattr(launcher, "launch_composed"):
+            configs = [_with(job.config, values) for job, values in zip(jobs, told, strict=True)]
+            returns = launcher.launch_composed(overrides, configs, initial_job_idx=0)
+        else:
+            returns = launcher.launch(overrides, initial_job_idx=0)
     # Those that failed in training have a run of their own, and the leaderboard has listed them.
     broken = [(job, each) for job, each in zip(jobs, returns, strict=True) if each.status == JobStatus.FAILED]
     if broken:
@@ -191,16 +197,23 @@ def _check_comparison(compare: dict[str, Any], labels: Sequence[str]) -> None:
         raise UserError(f"compare.baseline is one of {', '.join(dict.fromkeys(labels))}, got {compare['baseline']!r}")
 
 
-def _told(job: PlannedJob, record: SweepRecord) -> list[str]:
-    """Return a job's overrides with what it has to know of its sweep."""
-    return [
-        *job.overrides,
-        f"tracking.sweep={record.id}",
-        f"tracking.parent={record.objectives[job.objective]}",
-        f"tracking.objective={_quoted(job.objective)}",
-        f"tracking.overrides={_quoted(' '.join(job.varying))}",
-        f"tracking.job={job.number}",
-    ]
+def _told(job: PlannedJob, record: SweepRecord) -> dict[str, Any]:
+    """Return what a job has to know of its sweep, by its key under ``tracking``."""
+    return {
+        "sweep": record.id,
+        "parent": record.objectives[job.objective],
+        "objective": job.objective,
+        "overrides": " ".join(job.varying),
+        "job": job.number,
+    }
+
+
+def _overrides(told: dict[str, Any]) -> list[str]:
+    return [f"tracking.{key}={_quoted(value) if isinstance(value, str) else value}" for key, value in told.items()]
+
+
+def _with(config: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    return {**config, "tracking": {**config["tracking"], **told}}
 
 
 def _quoted(text: str) -> str:
@@ -259,8 +272,8 @@ def recorded(
         # Nothing may interrupt the closing: a second Ctrl-C would leave runs that claim to be RUNNING.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            found = _close(store, record, jobs, status, traceback)
-            _show(store, record.id, found, console)
+            found = _close(store, record, jobs, status, traceback, console)
+            _show_places(store, record.id, found, console)
         finally:
             signal.signal(signal.SIGINT, before)
     failed = 0 if found is None else int((found.runs["status"] != "FINISHED").sum())
@@ -274,9 +287,14 @@ def _defining(job: PlannedJob) -> dict[str, Any]:
 
 
 def _close(
-    store: Store, record: SweepRecord, jobs: Sequence[PlannedJob], status: Status, traceback: str | None
+    store: Store,
+    record: SweepRecord,
+    jobs: Sequence[PlannedJob],
+    status: Status,
+    traceback: str | None,
+    console: Console,
 ) -> Answer | None:
-    """End every run of the sweep, with its answer where there is one."""
+    """End every run of the sweep, with its answer where there is one, which is shown before the report is drawn."""
     from lossbench.answer import answer
     from lossbench.comparison.summary import summaries
     from lossbench.recording import merge_predictions
@@ -288,8 +306,12 @@ def _close(
         record.end_unfinished("KILLED" if status == "KILLED" else "FAILED")
         if status == "FINISHED":
             record_references(store, record.id, [job.config for job in jobs])
-        merge_predictions(record, store.mlruns)
         found = answer(store, record.id)
+        if found is None:
+            console.print("no job finished")
+        else:
+            found.show(console)
+        merge_predictions(record, store.mlruns)
         if found is not None:
             found = keep_report(store, record, found, [job.config for job in jobs])
     finally:
@@ -307,13 +329,11 @@ def _close(
     return found
 
 
-def _show(store: Store, sweep: str, found: Answer | None, console: Console) -> None:
+def _show_places(store: Store, sweep: str, found: Answer | None, console: Console) -> None:
     from lossbench.answer import chart_link
 
     if found is None:
-        console.print("no job finished")
         return
-    found.show(console)
     console.print(Text(f"sweep {sweep}; again with: lossbench compare {sweep[:8]}"))
     if found.report is not None:
         console.print(Text(f"report: {found.report}"), soft_wrap=True)
