@@ -92,6 +92,7 @@ SWEEPS = {
     "a deleted choice": (["~scheduler", "seed=1,2,3"], 2),
     "a value, then its whole node": (["training.threads=3", "training={threads: 2}"], 1),
     "values, then their whole node": (["training.threads=3,4,5", "training={threads: 2}"], 3),
+    "a value and one that interpolates it": (["seed=1,2,3", "data.split_seed=5,6"], 2),
     "an element of a list": (["model.widths.0=5,6,7"], 3),
     "the same key twice": (["seed=1,2", "seed=7"], 1),
     "a documented run": (["experiment=rings_focal", "seed=1,2,3"], 2),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -12,12 +12,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from lossbench import composition
 from lossbench.errors import UserError
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
+
+# Keys and list places, from the top.
+_Path = tuple[str | int, ...]
 
 
 def expand(overrides: Sequence[Override]) -> list[list[str]]:
@@ -103,6 +107,7 @@ class _Composed:
             del composed["hydra"]
         self._container = OmegaConf.to_container(composed, resolve=False)
         self._config = DictConfig(self._container)
+        self._places: dict[str, list[_Path] | None] = {}
 
     def has_leaf(self, key: str) -> bool:
         node: Any = self._container
@@ -114,7 +119,43 @@ class _Composed:
 
     def plain(self, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Set values by dotted key, resolve, and name the choices."""
-        changed = [(self._node(key), key.rpartition(".")[2], value) for key, value in (values or {}).items()]
+        values = values or {}
+        places = {key: self._places_of(key) for key in values}
+        paths = [path for found in places.values() for path in found or ()]
+        # A value that goes where another key's goes as well (`b: ${a}`, and both are given) is for OmegaConf to sort out.
+        if None in places.values() or len(set(paths)) < len(paths):
+            return self._resolved(values)
+        made: dict[str, Any] = _copy(self._base)
+        for key, found in places.items():
+            for *path, leaf in found or ():
+                node: Any = made
+                for part in path:
+                    node = node[part]
+                node[leaf] = values[key]
+        return made
+
+    @cached_property
+    def _base(self) -> dict[str, Any]:
+        return self._resolved({})
+
+    def _places_of(self, key: str) -> list[_Path] | None:
+        """Return where a key's value ends up as it is; None where something is made of it.
+
+        Resolving costs 5 ms a job, and nearly every value is copied by interpolations or stands alone.
+        """
+        if key not in self._places:
+            marker = f"<{key}>"
+            try:
+                marked = self._resolved({key: marker})
+            except OmegaConfBaseException:
+                marked = {}
+            changed = list(_differences(self._base, marked))
+            alone = all(value == marker for _, value in changed)
+            self._places[key] = [path for path, _ in changed] if changed and alone else None
+        return self._places[key]
+
+    def _resolved(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        changed = [(self._node(key), key.rpartition(".")[2], value) for key, value in values.items()]
         before = [OmegaConf.to_container(node, resolve=False)[leaf] for node, leaf, _ in changed]  # type: ignore[index, call-overload]  # a mapping
         for node, leaf, value in changed:
             node[leaf] = value
@@ -133,3 +174,22 @@ class _Composed:
         for part in key.split(".")[:-1]:
             node = node[part]
         return node
+
+
+def _copy(node: Any) -> Any:
+    """Copy plain containers; their leaves do not change."""
+    if isinstance(node, dict):
+        return {key: _copy(value) for key, value in node.items()}
+    return [_copy(value) for value in node] if isinstance(node, list) else node
+
+
+def _differences(one: Any, other: Any, path: _Path = ()) -> Iterator[tuple[_Path, Any]]:
+    """Yield the places at which the second of two trees differs from the first, with its value there."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for key in one:
+            yield from _differences(one[key], other[key], (*path, key))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for place, (value, changed) in enumerate(zip(one, other, strict=True)):
+            yield from _differences(value, changed, (*path, place))
+    elif one != other:
+        yield path, other
