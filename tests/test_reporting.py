@@ -64,7 +64,7 @@ def sweep(store: Store) -> str:
                 )
                 run.log([(epoch, {"val/auroc": 0.5 + epoch / 10}) for epoch in range(3)])
                 run.finish({"test/auroc": 0.8 + seed / 100, "val/auroc": 0.7})
-                rows(run.id, seed).to_parquet(folder / f"{run.id}.parquet", index=False)
+                rows(run.id, seed).to_feather(folder / f"{run.id}.feather")
         merge_predictions(record, store.mlruns)
         found = answer(store, record.id)
         assert found is not None

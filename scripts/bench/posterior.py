@@ -164,8 +164,9 @@ def page(found: Found, longer: Found | None, overrides: list[str]) -> str:
             wrapped(
                 "The posterior is that of the minimum of the loss. Selection by AUROC takes an epoch as soon as it "
                 "ranks well, which may be long before; where a loss is nearly flat, or its posterior magnifies small "
-                "differences of the score, more is lost on the way. The same objectives and seeds with "
-                f"`{' '.join(LONGER)}` (the bound is then {longer.bound:.4f}):"
+                "differences of the score, more is lost on the way. What misses the rule here too does not come to its "
+                "minimum where the loss is flat, and a calibrator would serve it better. The same objectives and seeds "
+                f"with `{' '.join(LONGER)}` (the bound is then {longer.bound:.4f}):"
             ),
             _table(longer, longer.rows),
         ]

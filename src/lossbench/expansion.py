@@ -122,7 +122,7 @@ class _Composed:
         values = values or {}
         places = {key: self._places_of(key) for key in values}
         paths = [path for found in places.values() for path in found or ()]
-        # A value that goes where another key's goes as well (`b: ${a}`, and both are given) is for OmegaConf to sort out.
+        # A value that goes where another key's goes as well (`b: ${a}`, and both are given): OmegaConf sorts it out.
         if None in places.values() or len(set(paths)) < len(paths):
             return self._resolved(values)
         made: dict[str, Any] = _copy(self._base)
