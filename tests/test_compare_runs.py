@@ -53,7 +53,7 @@ def store(mlruns: Path) -> Store:
     return open_store(mlruns, None, None)
 
 
-def found(capsys: pytest.CaptureFixture[str], mlruns: Path, *arguments: str) -> dict[str, dict]:  # type: ignore[type-arg]
+def found(capsys: pytest.CaptureFixture[str], mlruns: Path, *arguments: str) -> dict[str, dict]:
     assert compare.main([*arguments, "--mlruns", str(mlruns), "--format", "json"]) == 0
     return {row["objective"]: row for row in json.loads(capsys.readouterr().out)}
 

@@ -34,7 +34,7 @@ class Hydra:
         config = self.loader.load_sweep_config(self.config, overrides)
         choices = {key: value for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}
         known = HydraConfig.instance().cfg
-        HydraConfig.instance().cfg = OmegaConf.create({"hydra": config.hydra})  # type: ignore[assignment]
+        HydraConfig.instance().cfg = OmegaConf.create({"hydra": config.hydra})
         with open_dict(config):
             del config["hydra"]
         try:

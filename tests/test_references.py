@@ -25,5 +25,5 @@ def test_how_training_batches_its_rows_makes_no_second_reference(monkeypatch: py
         for sampler in ("natural", "balanced")
         for size in (None, 16)
     ]
-    references.record_references(None, "sweep", configs)  # type: ignore[arg-type]
+    references.record_references(None, "sweep", configs)
     assert recorded == ["s0 · class prior", "s1 · class prior"]

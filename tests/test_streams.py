@@ -78,9 +78,9 @@ def test_a_generator_starts_at_its_beginning_and_disturbs_no_other() -> None:
 @pytest.mark.parametrize("seed", [True, 1.0, "1", None])
 def test_a_seed_is_an_integer(seed: object) -> None:
     with pytest.raises(ValueError, match=f"^a seed is an integer, got {seed!r}$"):
-        streams.integer(seed, "order")  # type: ignore[arg-type]
+        streams.integer(seed, "order")
 
 
 def test_an_unknown_stream_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^a stream is one of source, split, .*noise, got 'batch'$"):
-        streams.generator(0, "batch")  # type: ignore[arg-type]
+        streams.generator(0, "batch")

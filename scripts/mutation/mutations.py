@@ -62,14 +62,14 @@ def _replacements(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _of_calls(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
-    called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id  # type: ignore[union-attr]
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
     if called in _CARELESS:
         own = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
         naive = _CARELESS[called].format(*map(ast.unparse, node.args), self=own)
         yield "careless", ast.parse(naive, mode="eval").body
     if called in _OTHER_REDUCTION and isinstance(node.func, ast.Attribute):
         other = deepcopy(node)
-        other.func.attr = _OTHER_REDUCTION[called]  # type: ignore[attr-defined]
+        other.func.attr = _OTHER_REDUCTION[called]
         yield "axis", other
     for position, keyword in enumerate(node.keywords):
         try:

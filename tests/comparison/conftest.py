@@ -23,7 +23,7 @@ Table = Callable[..., pd.DataFrame]
 def runs() -> Table:
     """Build runs from (objective, seed, value) or (objective, seed, value, status), and reference rows."""
 
-    def build(*rows: tuple, references: dict[str, float] | None = None) -> pd.DataFrame:  # type: ignore[type-arg]
+    def build(*rows: tuple, references: dict[str, float] | None = None) -> pd.DataFrame:
         jobs = [
             {
                 "objective": objective,

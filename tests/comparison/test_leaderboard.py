@@ -55,7 +55,7 @@ def test_failed_undefined_and_unfinished_runs_are_counted(runs: Table) -> None:
     focal = row(table, "focal")
     assert [focal[key] for key in ("mean", "n", "undefined", "failed", "unfinished")] == [0.5, 1, 1, 1, 2]
     mse = row(table, "mse")
-    assert math.isnan(mse["mean"])  # type: ignore[arg-type]
+    assert math.isnan(mse["mean"])
     assert [mse[key] for key in ("n", "undefined", "failed", "unfinished")] == [0, 0, 1, 0]
     assert table["rank"].isna().tolist() == [False, True]
     total = table[["n", "undefined", "failed", "unfinished"]].to_numpy().sum()
@@ -115,7 +115,7 @@ def test_pairs_need_the_same_fold_and_data(runs: Table) -> None:
     assert (mse["difference"], mse["pairs"]) == (0.25, 1)
     frame["params.data"] = ["iris", "iris", "rings", "rings"]
     mse = row(leaderboard(frame, "test/auroc"), "mse")
-    assert math.isnan(mse["difference"])  # type: ignore[arg-type]
+    assert math.isnan(mse["difference"])
     assert mse["pairs"] == 0
 
 

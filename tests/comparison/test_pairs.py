@@ -21,7 +21,7 @@ RUN = st.tuples(
 )
 
 
-def expected(rows: list[tuple], objective: str) -> tuple[float, int, int]:  # type: ignore[type-arg]
+def expected(rows: list[tuple], objective: str) -> tuple[float, int, int]:
     """Return mean difference, number of pairs and of values without a partner by looking for each in turn."""
     gaps = []
     alone = 0
@@ -44,7 +44,7 @@ def expected(rows: list[tuple], objective: str) -> tuple[float, int, int]:  # ty
 
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(st.lists(RUN, min_size=1, max_size=25))
-def test_pairs_against_a_search_for_partners(rows: list[tuple]) -> None:  # type: ignore[type-arg]
+def test_pairs_against_a_search_for_partners(rows: list[tuple]) -> None:
     frame = pd.DataFrame(rows, columns=["objective", "params.seed", "params.fold", "metrics.test/f1", "status"])
     frame = frame.assign(role="run", seconds=1.0)
     table = leaderboard(frame, "test/f1")

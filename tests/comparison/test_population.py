@@ -85,11 +85,11 @@ def test_folds_and_variants_of_one_draw_are_one_value() -> None:
 
 
 @pytest.mark.parametrize("how", [{"claim": "splits"}, {"source": 0}], ids=["a table", "one draw"])
-def test_splits_of_one_table(how: dict) -> None:  # type: ignore[type-arg]
+def test_splits_of_one_table(how: dict) -> None:
     frame = sweep(**how)
     about = population(frame, "test/auroc")
-    assert (about.kind, about.test.ratio) == ("splits", 0.25)  # type: ignore[union-attr]
-    assert population(frame, "val/auroc").test.ratio == pytest.approx(1 / 3)  # type: ignore[union-attr]
+    assert (about.kind, about.test.ratio) == ("splits", 0.25)
+    assert population(frame, "val/auroc").test.ratio == pytest.approx(1 / 3)
     assert population(frame, "train/auroc").test is None
     d = wide(frame)
     t = d.mean() / (d.std() * (1 / 8 + 0.25) ** 0.5)
@@ -118,7 +118,7 @@ def test_seeds_of_training_on_one_split_are_one_value_of_that_split() -> None:
     [{"claim": "splits", "split": 3}, {"source": 0, "own_test": True}],
     ids=["a fixed split", "a draw with a test draw of its own"],
 )
-def test_one_fixed_split(how: dict) -> None:  # type: ignore[type-arg]
+def test_one_fixed_split(how: dict) -> None:
     frame = sweep(**how)
     about = population(frame, "test/auroc")
     assert about.kind == "fixed"

@@ -41,8 +41,8 @@ def table(runs: Table) -> pd.DataFrame:
 
 def printed(table: pd.DataFrame, width: int, **more: object) -> str:
     console = Console(file=io.StringIO(), width=width, no_color=True, color_system=None)
-    show(table, console=console, **more)  # type: ignore[arg-type]
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    show(table, console=console, **more)
+    return console.file.getvalue()
 
 
 @pytest.mark.parametrize("width", [40, 80, 100, 200])

@@ -92,7 +92,7 @@ def test_rope_by_metric() -> None:
     assert rope("test/mine", 0) == 0.0
     for wrong in (-0.1, math.nan, math.inf, True, "a"):
         with pytest.raises(UserError, match=r"compare\.rope is null or a number >= 0, got"):
-            rope("test/auroc", wrong)  # type: ignore[arg-type]
+            rope("test/auroc", wrong)
 
 
 def test_companions() -> None:

@@ -127,7 +127,7 @@ def test_parquet_categories_and_nullable_columns(save: Callable[..., str]) -> No
 
 def test_a_header_that_is_a_number(save: Callable[..., str]) -> None:
     path = save(good().rename(columns={"churned": "7"}))
-    assert Table(path=path, target=7).draw().class_names == ("no", "yes")  # type: ignore[arg-type]
+    assert Table(path=path, target=7).draw().class_names == ("no", "yes")
 
 
 def test_a_home_folder_is_expanded(save: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

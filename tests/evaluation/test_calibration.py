@@ -103,7 +103,7 @@ def test_choice_by_the_rarer_class():
 
 def test_errors_name_rule_and_value():
     with pytest.raises(ValueError, match="isotonic or platt, got 'beta'"):
-        calibration.fit("beta", [[0.0]], [0])  # type: ignore[arg-type]
+        calibration.fit("beta", [[0.0]], [0])
     with pytest.raises(ValueError, match="isotonic needs two classes, got scores of 3 classes"):
         calibration.fit("isotonic", np.zeros((2, 3)), [0, 1])
     with pytest.raises(ValueError, match=r"finite scores.*got \(2, 1\) \(1 not finite\)"):

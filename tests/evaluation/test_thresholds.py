@@ -86,7 +86,7 @@ def test_undefined_is_nan(target, defined):
 
 def test_errors_name_rule_and_value():
     with pytest.raises(ValueError, match=r"tuned for one of f1, .*, got 'auroc'"):
-        thresholds.tune([0, 1], [0.1, 0.2], "auroc")  # type: ignore[arg-type]
+        thresholds.tune([0, 1], [0.1, 0.2], "auroc")
     with pytest.raises(ValueError, match=r"with N >= 1, got \(0,\) and \(0,\)"):
         thresholds.tune([], [], "f1")
     with pytest.raises(ValueError, match=r"target of 0 and 1, got 0\.\.2"):

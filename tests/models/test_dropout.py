@@ -83,10 +83,10 @@ def test_training_without_the_right_masks_is_an_error_that_says_so() -> None:
 @pytest.mark.parametrize("p", [-0.1, 1, 1.5, True, "0.5", float("nan")])
 def test_p_out_of_range_is_refused(p: object) -> None:
     with pytest.raises(ValueError, match=r"^Dropout needs 0 <= p < 1, got p="):
-        Dropout(p, width=3)  # type: ignore[arg-type]
+        Dropout(p, width=3)
 
 
 @pytest.mark.parametrize("width", [0, 2.0, True])
 def test_width_out_of_range_is_refused(width: object) -> None:
     with pytest.raises(ValueError, match=r"^Dropout needs an integer width >= 1, got width="):
-        Dropout(0.5, width=width)  # type: ignore[arg-type]
+        Dropout(0.5, width=width)

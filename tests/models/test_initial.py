@@ -74,7 +74,7 @@ def not_a_model(task: Task) -> dict[str, int]:
 @pytest.mark.parametrize("model", [not_a_model, partial(not_a_model)])
 def test_what_is_no_module_is_refused_by_name(model: object) -> None:
     with pytest.raises(ValueError) as caught:
-        build(model, TASK, seed=0)  # type: ignore[arg-type]
+        build(model, TASK, seed=0)
     assert str(caught.value) == "a model needs to be a torch.nn.Module, got dict from not_a_model"
 
 

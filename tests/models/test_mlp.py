@@ -36,7 +36,7 @@ def array(tensor: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize("task", [TWO, THREE], ids=["two classes", "three"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_scores_equal_a_numpy_loop(task: Task, activation: str) -> None:
-    model = Mlp(task, widths=(5, 3), activation=activation).double()  # type: ignore[arg-type]
+    model = Mlp(task, widths=(5, 3), activation=activation).double()
     x = torch.randn(7, task.n_features, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     hidden = array(x)
     layers = [layer for layer in model.body if isinstance(layer, nn.Linear)]

@@ -39,8 +39,8 @@ def job(store: Store) -> Callable[..., RunRecord]:
             params={"loss": objective, "seed": seed},
             tags={"lossbench.overrides": f"loss={objective} seed={seed}"}
             | {f"lossbench.{key}": value for key, value in tags.items()},
-            parent=sweep.objectives[objective],  # type: ignore[attr-defined]
-            sweep=sweep.id,  # type: ignore[attr-defined]
+            parent=sweep.objectives[objective],
+            sweep=sweep.id,
             objective=objective,
         )
 

@@ -16,7 +16,7 @@ from lossbench.tracking.store import Store
 
 
 def start(store: Store, **changes: object) -> RunRecord:
-    return RunRecord.start(store, "s0 · focal", **{"role": "run", "params": {"seed": 0}, **changes})  # type: ignore[arg-type]
+    return RunRecord.start(store, "s0 · focal", **{"role": "run", "params": {"seed": 0}, **changes})
 
 
 def fetch(store: Store, run: RunRecord) -> Run:
@@ -53,7 +53,7 @@ def test_every_row_of_a_long_history_arrives_in_allowed_batches(store: Store, mo
     sizes = []
     log_batch = store.client.log_batch
 
-    def counted(run_id: str, metrics: tuple = (), params: tuple = ()) -> None:  # type: ignore[type-arg]
+    def counted(run_id: str, metrics: tuple = (), params: tuple = ()) -> None:
         sizes.append(len(metrics))
         log_batch(run_id, metrics, params)
 

@@ -84,7 +84,7 @@ def test_an_objective_is_as_good_as_its_worst_job(store: Store, job: Job, ends: 
     sweep = SweepRecord.open(store, "losses", objectives={"focal": {}})
     for seed, end in enumerate(ends):
         run = job(sweep, "focal", seed)
-        run.fail("ValueError: no") if end == "FAILED" else run.finish(status=end)  # type: ignore[arg-type]
+        run.fail("ValueError: no") if end == "FAILED" else run.finish(status=end)
     sweep.close("FINISHED")
     assert status(store, sweep.objectives["focal"]) == wanted
 
@@ -131,7 +131,7 @@ def test_every_part_is_tried_whatever_became_of_the_others(
 
 
 def test_a_sweep_that_cannot_open_leaves_nothing_running(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = RunRecord.start.__func__  # type: ignore[attr-defined]
+    started = RunRecord.start.__func__
 
     def breaks(cls: type[RunRecord], store: Store, name: str, **more: object) -> RunRecord:
         if name == "focal":

@@ -70,9 +70,9 @@ def test_refused_settings_are_one_line(settings: dict[str, Any], message: str) -
 
 def test_refused_companions_are_named() -> None:
     with pytest.raises(UserError, match=r"^callbacks takes Lightning's Callback, got dict$"):
-        build_trainer(CPU, [{}], [])  # type: ignore[list-item]
+        build_trainer(CPU, [{}], [])
     with pytest.raises(UserError, match=r"^tracking.loggers takes Lightning's Logger, got Timer$"):
-        build_trainer(CPU, [], [lightning_callbacks.Timer()])  # type: ignore[list-item]
+        build_trainer(CPU, [], [lightning_callbacks.Timer()])
     with pytest.raises(UserError, match=r"^callbacks=learning_rate needs a logger .*: tracking=csv$"):
         build_trainer(CPU, [lightning_callbacks.LearningRateMonitor()], [])
 

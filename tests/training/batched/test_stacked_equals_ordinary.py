@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,6 @@ ALONE = {
 # features of which one is not zero does not turn. Adam would scale that up to whole steps, and no two ways to compute
 # it would agree.
 BY_SGD = ("average_precision", "pairwise_auc", "arcface", "cosface", "normalized_softmax")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @cache

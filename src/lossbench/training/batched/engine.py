@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -44,7 +44,6 @@ def fit(
     *,
     clip: Clip | None = None,
     device: torch.device | str = "cpu",
-    at_epoch: Callable[[int], None] | None = None,
 ) -> list[Fit | Diverged]:
     """Train jobs that differ in data, initial weights, seed and objective alone.
 
@@ -61,8 +60,6 @@ def fit(
         Gradient clipping.
     device
         Where to train.
-    at_epoch
-        Called with the number of epochs that are over; what it raises ends the training.
 
     Returns
     -------
@@ -76,8 +73,6 @@ def fit(
         stack.train(epoch)
         if stack.end(epoch):
             break
-        if at_epoch is not None:
-            at_epoch(epoch + 1)
     seconds = (time.perf_counter() - start) / len(jobs)
     results = stack.results(seconds)
     return [results[place] for place in np.argsort(order)]
