@@ -1,4 +1,4 @@
-"""The sweeper that records a multirun as one MLflow sweep; all it does is call :mod:`lossbench.sweep`."""
+"""The sweeper that records a multirun as one MLflow sweep; all it does is call :mod:`lossbench.sweep.dispatch`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +33,7 @@ class LossbenchSweeper(Sweeper):
         self._parts = (config, hydra_context.config_loader, launcher)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from lossbench.sweep import run_sweep
+        from lossbench.sweep.dispatch import run_sweep
 
         params = [f"{key}={value}" for key, value in self.params.items()]
         return run_sweep([*params, *arguments], *self._parts)

@@ -1,0 +1,111 @@
+"""The jobs of a sweep: every one checked before the first trains, and named by what it compares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from lossbench import composition, naming
+from lossbench.errors import CannotServe, UserError
+
+if TYPE_CHECKING:
+    from lossbench.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job of a sweep, before it runs; ``varying`` are those of its overrides in which the jobs differ."""
+
+    number: int
+    overrides: tuple[str, ...]
+    config: dict[str, Any]
+    varying: tuple[str, ...]
+    objective: str = ""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A job whose components cannot serve the task or each other, which is no failure."""
+
+    varying: tuple[str, ...]
+    reason: str
+
+
+def check_jobs(
+    combinations: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]
+) -> tuple[list[PlannedJob], list[LeftOut]]:
+    """Build every objective's parts once, so that a wrong override costs no training.
+
+    Jobs that differ in their seed or fold alone have the same parts.
+
+    Raises
+    ------
+    UserError
+        For the first job that is refused, naming it; or where every job is left out.
+    """
+    from lossbench import preparation
+
+    common = set.intersection(*(set(overrides) for overrides in combinations))
+    drawn: dict[str, Dataset] = {}
+    refusals: dict[tuple[str, type], CannotServe | None] = {}
+    jobs: list[PlannedJob] = []
+    left_out: list[LeftOut] = []
+    for number, (overrides, config) in enumerate(zip(combinations, configs, strict=True)):
+        objective = composition.objective_fingerprint(config), type(config["seed"])
+        try:
+            # One draw serves all objectives: parts are checked against its task, not its rows.
+            key = composition.fingerprint({"data": config["data"]}, composition.REPLICATE_KEYS)
+            if key not in drawn:
+                drawn[key] = preparation.draw(config)
+            if objective not in refusals:
+                refusals[objective] = _refusal(config, drawn[key])
+            preparation.check_around(config, drawn[key].task)
+        except UserError as error:
+            raise UserError(f"job {number} ({' '.join(_varying(overrides, common))}): {error}") from error
+        refusal = refusals[objective]
+        if refusal is not None:
+            left_out.append(LeftOut(_varying(overrides, common), str(refusal)))
+        else:
+            jobs.append(PlannedJob(number, tuple(overrides), config, _varying(overrides, common)))
+    if not jobs:
+        raise UserError(f"no job of this sweep can run; the first: {left_out[0].reason}")
+    labels = naming.objective_labels([job.config for job in jobs])
+    _check_comparison(jobs[0].config["compare"], compared(jobs, labels))
+    jobs = [replace(job, objective=label) for job, label in zip(jobs, labels, strict=True)]
+    return jobs, left_out
+
+
+def _refusal(config: dict[str, Any], dataset: Dataset) -> CannotServe | None:
+    """Build a job's parts; return why they cannot serve the task or each other, if so."""
+    from lossbench.preparation import prepare
+
+    try:
+        prepare(config, dataset)
+    except CannotServe as refusal:
+        return refusal
+    return None
+
+
+def _varying(overrides: Sequence[str], common: set[str]) -> tuple[str, ...]:
+    """Return how a job differs from the others; all of its overrides where there is no other."""
+    return tuple(text for text in overrides if text not in common) or tuple(overrides)
+
+
+def compared(jobs: Sequence[PlannedJob], labels: Sequence[str]) -> list[str]:
+    """Return the names under which the leaderboard compares the jobs' objectives."""
+    from lossbench.comparison.pairs import without_data
+
+    return without_data(labels, [job.config["choices"].get("data") for job in jobs])
+
+
+def _check_comparison(compare: dict[str, Any], labels: Sequence[str]) -> None:
+    from lossbench.comparison.direction import direction
+    from lossbench.comparison.rope import rope
+
+    rope("", compare["rope"])
+    if compare["metric"] is not None:
+        direction(compare["metric"], compare["direction"])
+    # The shipped default may be absent from a sweep; another baseline was named by a person.
+    if compare["baseline"] not in (None, "cross_entropy", *labels):
+        raise UserError(f"compare.baseline is one of {', '.join(dict.fromkeys(labels))}, got {compare['baseline']!r}")

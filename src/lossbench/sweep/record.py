@@ -1,0 +1,141 @@
+"""The record of a sweep: its run is opened before the first job and closed with the answer, whatever happens."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from lossbench import naming
+from lossbench.sweep.jobs import LeftOut, PlannedJob, compared
+
+if TYPE_CHECKING:
+    from lossbench.answer import Answer
+    from lossbench.tracking.run import Status
+    from lossbench.tracking.store import Store
+    from lossbench.tracking.sweep import SweepRecord
+
+
+class SweepFailed(Exception):
+    """At least one job of a sweep raised; it is recorded and shown, and the exit status is 1."""
+
+
+@contextmanager
+def recorded(
+    store: Store, name: str, jobs: Sequence[PlannedJob], left_out: Sequence[LeftOut], console: Console
+) -> Iterator[SweepRecord]:
+    """Own a sweep's run around its jobs: whatever happens in the block, it ends with a leaderboard and a true status.
+
+    Raises
+    ------
+    SweepFailed
+        After the end, where a job raised.
+    """
+    from lossbench.tracking.sweep import SweepRecord
+
+    compare, select = jobs[0].config["compare"], jobs[0].config["select"]
+    labels = compared(jobs, [job.objective for job in jobs])
+    metric = compare["metric"] or (select["metric"] or "val/auroc").replace("val/", "test/", 1)
+    record = SweepRecord.open(
+        store,
+        name,
+        objectives={job.objective: _defining(job) for job in jobs},
+        tags={
+            "lossbench.metric": metric,
+            "lossbench.baseline": compare["baseline"] if compare["baseline"] in labels else None,
+            "lossbench.rope": compare["rope"],
+            "lossbench.direction": compare["direction"],
+            "lossbench.jobs": len(jobs),
+            "lossbench.command": shlex.join(["lossbench", *sys.argv[1:]]),
+        },
+        left_out=[(" ".join(job.varying), job.reason) for job in left_out],
+    )
+    status: Status = "FINISHED"
+    traceback = None
+    try:
+        yield record
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    except Exception:
+        import traceback as format_traceback
+
+        status, traceback = "FAILED", format_traceback.format_exc()
+        raise
+    finally:
+        # Nothing may interrupt the closing: a second Ctrl-C would leave runs that claim to be RUNNING.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            found = _close(store, record, jobs, status, traceback, console)
+            _show_places(store, record.id, found, console)
+        finally:
+            signal.signal(signal.SIGINT, before)
+    failed = 0 if found is None else int((found.runs["status"] != "FINISHED").sum())
+    if failed:
+        raise SweepFailed(f"{failed} of {len(jobs)} jobs failed; the list above has their overrides")
+
+
+def _defining(job: PlannedJob) -> dict[str, Any]:
+    choices = job.config["choices"]
+    return {part: choices[part] for part in (*naming.PARTS, *naming.OTHERS) if choices.get(part) is not None}
+
+
+def _close(
+    store: Store,
+    record: SweepRecord,
+    jobs: Sequence[PlannedJob],
+    status: Status,
+    traceback: str | None,
+    console: Console,
+) -> Answer | None:
+    """End every run of the sweep, with its answer where there is one, which is shown before the report is drawn."""
+    from lossbench.answer import answer
+    from lossbench.comparison.summary import summaries
+    from lossbench.recording import merge_predictions
+    from lossbench.references import record_references
+    from lossbench.reporting import keep_report
+
+    found = None
+    try:
+        record.end_unfinished("KILLED" if status == "KILLED" else "FAILED")
+        if status == "FINISHED":
+            record_references(store, record.id, [job.config for job in jobs])
+        found = answer(store, record.id)
+        if found is None:
+            console.print("no job finished")
+        else:
+            found.show(console)
+        merge_predictions(record, store.mlruns)
+        if found is not None:
+            found = keep_report(store, record, found, [job.config for job in jobs])
+    finally:
+        failed = found is not None and (found.runs["status"] == "FAILED").any()
+        baseline = None if found is None else found.table.attrs["baseline"]
+        record.close(
+            "FAILED" if status == "FINISHED" and failed else status,
+            unfinished="KILLED" if status == "KILLED" else "FAILED",
+            summaries=None if found is None else summaries(found.runs, baseline),
+            leaderboard=None if found is None else found.table,
+            note=None if found is None else found.markdown,
+            metrics=None if found is None else {"jobs": len(jobs), "failed": len(found.failures)},
+            error=traceback,
+        )
+    return found
+
+
+def _show_places(store: Store, sweep: str, found: Answer | None, console: Console) -> None:
+    from lossbench.answer import chart_link
+
+    if found is None:
+        return
+    console.print(Text(f"sweep {sweep}; again with: lossbench compare {sweep[:8]}"))
+    if found.report is not None:
+        console.print(Text(f"report: {found.report}"), soft_wrap=True)
+    console.print(Text("charts, after `lossbench ui`:"))
+    console.print(Text(chart_link(store, sweep, found)), soft_wrap=True)
