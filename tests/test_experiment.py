@@ -23,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 from lossbench import experiment, preparation, recording
 from lossbench.components import component
 from lossbench.composition import compose, fingerprint
+from lossbench.data.preprocessing import Preprocessing
 from lossbench.errors import UserError
 from lossbench.evaluation import model_file
 from lossbench.experiment import Result, check, draw, prepare, run
@@ -203,7 +204,8 @@ def test_its_model_can_be_used_later(store: Store, finished: Result) -> None:
     network, content = rebuilt(artifacts(store, finished.run_id) / "model.pt")
     assert content["selected_epoch"] == finished.fit.selected_epoch
     dataset = finished.job.dataset
-    x = (dataset.raw(dataset.test) - content["scaler"]["mean"].numpy()) / content["scaler"]["scale"].numpy()
+    raw = pd.DataFrame(dataset.raw(dataset.test), columns=list(dataset.feature_names))
+    x = Preprocessing.from_state(content["preprocessing"]).apply(raw)
     assert np.allclose(x, dataset.test.x, rtol=0, atol=1e-12)
     assert np.array_equal(scores_of(network, dataset.test.x), scores_of(finished.job.network, dataset.test.x))
     assert content["thresholds"] == finished.evaluation.thresholds

@@ -45,6 +45,7 @@ VERSIONED = (
     "scikit-learn",
 )
 PREDICTIONS = "predictions.parquet"
+_MLFLOW_TYPES = {"numeric": "double", "boolean": "boolean", "categorical": "string", "date": "datetime"}
 
 
 def started(store: Store, config: Mapping[str, Any], job: Job) -> RunRecord:
@@ -67,7 +68,10 @@ def started(store: Store, config: Mapping[str, Any], job: Job) -> RunRecord:
         record.dataset(
             dataset.name,
             dataset.digest,
-            columns={**dict.fromkeys(dataset.feature_names, "double"), "target": "string"},
+            columns={
+                **{name: _MLFLOW_TYPES[kind] for name, kind in dataset.preprocessing.schema.items()},
+                "target": "string",
+            },
             rows=sum(len(rows) for rows in (dataset.train, dataset.val, dataset.test) if rows is not None),
             source=str(
                 config["data"].get("path") or f"{config['data']['_target_']}, seed {config['data']['source_seed']}"

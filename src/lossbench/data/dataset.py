@@ -1,4 +1,4 @@
-"""The three splits of one draw, scaled, with all that later steps ask about them."""
+"""The three splits of one draw, preprocessed, with all that later steps ask about them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lossbench.data.order import Sampler
-from lossbench.data.scaling import Scaler
+from lossbench.data.preprocessing import Preprocessing
 from lossbench.task import Task
 
 # "draws": each source seed is an independent draw; "splits": each split seed cuts the same table once more.
@@ -25,7 +25,7 @@ class Rows:
     Parameters
     ----------
     x
-        (N, F) float64, scaled.
+        (N, F) float64, preprocessed.
     y
         (N,) int64 class indices.
     index
@@ -49,7 +49,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """One draw of a source, split and scaled: what one run is trained and judged on.
+    """One draw of a source, split and preprocessed: what one run is trained and judged on.
 
     Parameters
     ----------
@@ -59,10 +59,8 @@ class Dataset:
         The splits; ``test`` is None where there is none.
     task
         What the training split says about the problem.
-    feature_names
-        One name per column.
-    scaler
-        Fitted on train; None where nothing is scaled.
+    preprocessing
+        From raw columns to ``x``, fitted on train; the same for rows that come later.
     seeds
         Whether seeds are independent ``"draws"`` or ``"splits"`` of one table.
     digest
@@ -80,13 +78,17 @@ class Dataset:
     val: Rows
     test: Rows | None
     task: Task
-    feature_names: tuple[str, ...]
-    scaler: Scaler | None
+    preprocessing: Preprocessing
     seeds: Seeds
     digest: str
     batch_size: int | None
     bayes: Callable[[np.ndarray], np.ndarray] | None
     sampler: Sampler = "natural"
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """One name per column of ``x``."""
+        return self.preprocessing.feature_names
 
     @property
     def sampling_rates(self) -> np.ndarray | None:
@@ -101,7 +103,7 @@ class Dataset:
 
     def raw(self, rows: Rows) -> np.ndarray:
         """Return the inputs of a split in original units, (N, F) (equal to the draw up to rounding)."""
-        return rows.x if self.scaler is None else self.scaler.undo(rows.x)
+        return self.preprocessing.undo(rows.x)
 
     def frame(self, rows: Rows) -> pd.DataFrame:
         """Return a split as a person's table: named columns in original units, and the names of the classes.

@@ -1,58 +1,52 @@
-"""Columns brought to mean 0 and standard deviation 1, by the training rows alone."""
+"""Columns brought to a common scale, by the training rows alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
 from lossbench.errors import DataError
 
+Scale = Literal["standard", "robust", "minmax", "none"]
+SCALES: tuple[str, ...] = get_args(Scale)
 
-@dataclass(frozen=True, eq=False)
-class Scaler:
-    """The map x -> (x - mean) / scale, column by column, as plain arrays.
 
-    Parameters
-    ----------
-    mean, scale
-        (F,) float64; ``scale`` is the standard deviation with divisor N, and 1 for a constant column.
+def fit_scale(x: np.ndarray, names: Sequence[str], scale: Scale) -> tuple[np.ndarray, np.ndarray]:
+    """Return center and spread (F,) of the columns of x (N, F), for x -> (x - center) / spread.
+
+    ``standard``: mean and standard deviation (divisor N); ``robust``: median and interquartile range; ``minmax``:
+    minimum and range; ``none``: 0 and 1. A constant column has spread 1. scikit-learn's scalers compute them and
+    decide what is constant up to rounding: https://scikit-learn.org/stable/modules/preprocessing.html
+
+    Raises
+    ------
+    DataError
+        For a column whose statistics overflow.
 
     Examples
     --------
-    >>> scaler = Scaler.fit(np.array([[1.0, 5.0], [3.0, 5.0]]), ["varies", "constant"])
-    >>> scaler.mean.tolist(), scaler.scale.tolist()
+    >>> center, spread = fit_scale(np.array([[1.0, 5.0], [3.0, 5.0]]), ["varies", "constant"], "standard")
+    >>> center.tolist(), spread.tolist()
     ([2.0, 5.0], [1.0, 1.0])
-    >>> scaler.apply(np.array([[4.0, 6.0]])).tolist()
-    [[2.0, 1.0]]
-    >>> scaler.undo(np.array([[2.0, 1.0]])).tolist()
-    [[4.0, 6.0]]
     """
-
-    mean: np.ndarray
-    scale: np.ndarray
-
-    @classmethod
-    def fit(cls, x: np.ndarray, feature_names: Sequence[str]) -> Scaler:
-        """Take mean and scale from these rows (N, F); DataError for a column whose variance overflows.
-
-        scikit-learn's StandardScaler decides what is constant up to rounding:
-        https://scikit-learn.org/stable/modules/generated/sklearn.preprocessing.StandardScaler.html
-        """
-        with np.errstate(over="ignore", invalid="ignore"):
-            fitted = StandardScaler().fit(x)
-        finite = np.isfinite(fitted.mean_) & np.isfinite(fitted.scale_)
-        if not finite.all():
-            name = feature_names[int(np.argmin(finite))]
-            raise DataError(f"column {name!r} cannot be scaled: its values are too large for a variance in float64")
-        return cls(mean=fitted.mean_, scale=fitted.scale_)
-
-    def apply(self, x: np.ndarray) -> np.ndarray:
-        """Return scaled inputs, (N, F) -> (N, F)."""
-        return (x - self.mean) / self.scale
-
-    def undo(self, x: np.ndarray) -> np.ndarray:
-        """Return inputs in original units, (N, F) -> (N, F)."""
-        return x * self.scale + self.mean
+    width = x.shape[1]
+    if scale == "none":
+        return np.zeros(width), np.ones(width)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if scale == "standard":
+            standard = StandardScaler().fit(x)
+            center, spread = standard.mean_, standard.scale_
+        elif scale == "robust":
+            robust = RobustScaler().fit(x)
+            center, spread = robust.center_, robust.scale_
+        else:
+            minmax = MinMaxScaler().fit(x)
+            center, spread = minmax.data_min_, 1 / minmax.scale_
+    finite = np.isfinite(center) & np.isfinite(spread)
+    if not finite.all():
+        name = names[int(np.argmin(finite))]
+        raise DataError(f"column {name!r} cannot be scaled: its values are too large for a variance in float64")
+    return center, spread

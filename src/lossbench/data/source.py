@@ -6,14 +6,15 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from lossbench.data.checks import is_integer, is_number, require
 from lossbench.data.dataset import Dataset, Rows, Seeds
 from lossbench.data.order import Sampler
-from lossbench.data.scaling import Scaler
+from lossbench.data.preprocessing import Preprocessing
+from lossbench.data.scaling import SCALES, Scale
 from lossbench.data.splits import by_fold, by_fraction
 from lossbench.errors import DataError
 from lossbench.task import Task
@@ -111,7 +112,8 @@ class Source(ABC):
     folds, fold
         With ``fold`` given, that one of ``folds`` stratified folds is the test split.
     scale
-        ``"standard"``: mean 0 and standard deviation 1 by the training rows; or ``"none"``.
+        ``"standard"``: mean 0 and standard deviation 1 by the training rows; ``"robust"``: median 0 and
+        interquartile range 1; ``"minmax"``: from 0 to 1; or ``"none"``.
     batch_size
         Rows of a training batch; None for the full batch.
     sampler
@@ -134,7 +136,7 @@ class Source(ABC):
     test: float = 0.2
     folds: int = 5
     fold: int | None = None
-    scale: Literal["standard", "none"] = "standard"
+    scale: Scale = "standard"
     batch_size: int | None = None
     sampler: Sampler = "natural"
 
@@ -150,7 +152,7 @@ class Source(ABC):
         require(in_range, me, f"fold null or an integer from 0 to {self.folds - 1}", fold=self.fold)
         if self.fold is None:
             require(self.val + self.test < 1, me, "val + test < 1", val=self.val, test=self.test)
-        require(self.scale in ("standard", "none"), me, "scale 'standard' or 'none'", scale=self.scale)
+        require(self.scale in SCALES, me, f"scale one of {', '.join(SCALES)}", scale=self.scale)
         positive = self.batch_size is None or (is_integer(self.batch_size) and self.batch_size >= 1)
         require(positive, me, "batch_size null or an integer >= 1", batch_size=self.batch_size)
         require(self.sampler in ("natural", "balanced"), me, "sampler 'natural' or 'balanced'", sampler=self.sampler)
@@ -177,11 +179,10 @@ class Source(ABC):
         # Task is built before scaling: it refuses a training split that lacks a class.
         counts = np.bincount(draw.y[split.train], minlength=len(draw.class_names))
         task = Task(draw.x.shape[1], draw.class_names, tuple(int(count) for count in counts))
-        scaler = None if self.scale == "none" else Scaler.fit(draw.x[split.train], draw.feature_names)
+        fitted = Preprocessing.of_matrix(draw.x[split.train], draw.feature_names, self.scale)
 
         def rows(x: np.ndarray, y: np.ndarray, index: np.ndarray) -> Rows:
-            chosen = x[index]
-            return Rows(x=chosen if scaler is None else scaler.apply(chosen), y=y[index], index=index)
+            return Rows(x=fitted.scale(x[index]), y=y[index], index=index)
 
         test_rows: Rows | None = None
         if draw.test is not None:
@@ -194,8 +195,7 @@ class Source(ABC):
             val=rows(draw.x, draw.y, split.val),
             test=test_rows,
             task=task,
-            feature_names=draw.feature_names,
-            scaler=scaler,
+            preprocessing=fitted,
             seeds=self.seeds,
             digest=draw.digest,
             batch_size=self.batch_size,

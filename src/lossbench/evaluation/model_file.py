@@ -13,7 +13,7 @@ from torch import nn
 from lossbench.data.dataset import Dataset
 from lossbench.evaluation.evaluation import Evaluation
 
-FORMAT = 1
+FORMAT = 2
 
 
 def dump(
@@ -25,7 +25,7 @@ def dump(
     selected_epoch: int,
 ) -> bytes:
     """Return the file's bytes: network, loss, preprocessing, posterior or calibrator, thresholds."""
-    task, scaler = dataset.task, dataset.scaler
+    task = dataset.task
     content = {
         "format": FORMAT,
         "config": dict(config),
@@ -37,10 +37,7 @@ def dump(
             "class_names": list(task.class_names),
             "class_counts": list(task.class_counts),
         },
-        "feature_names": list(dataset.feature_names),
-        "scaler": None
-        if scaler is None
-        else {"mean": torch.from_numpy(scaler.mean), "scale": torch.from_numpy(scaler.scale)},
+        "preprocessing": dataset.preprocessing.state,
         "posterior": {
             "kind": evaluation.posterior_kind,
             "state": {key: torch.as_tensor(value) for key, value in evaluation.posterior_state.items()},
