@@ -67,7 +67,18 @@ def ours(part: str) -> list[str]:
 
 FREE_OF_FRAMEWORKS = ("task", "streams", "errors", "objective", "data", "models", "evaluation", "comparison")
 LIGHTNING_FREE_TRAINING = ("selection", "job", "parameters", "optimizer", "forward", "batch_order")
-HYDRA = ("cli", "components", "composition", "expansion", "experiment", "launching", "messages", "sweep", "verbs")
+HYDRA = (
+    "cli",
+    "components",
+    "composition",
+    "expansion",
+    "experiment",
+    "launching",
+    "messages",
+    "sweep",
+    "verbs",
+    "testing",
+)
 
 # Part by part, what of ours it may import: the arrows of the house point downwards.
 BASE = {"task", "streams", "errors"}

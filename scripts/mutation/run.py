@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import inspect
 import io
 import itertools
 import os
@@ -25,6 +24,9 @@ from typing import Any
 
 import pytest
 import torch
+
+from lossbench.testing.cases import cases
+from lossbench.testing.laws import laws
 
 TESTS = Path(__file__).parents[2] / "tests"
 SOURCE = TESTS.parent / "src"
@@ -55,11 +57,11 @@ def load(path: Path) -> ModuleType:
 
 
 mutations = load(Path(__file__).parent / "mutations.py")
-setup = load(TESTS / "laws" / "conftest.py")
-laws = load(TESTS / "laws" / "test_loss_laws.py")
+variants = load(TESTS / "laws" / "test_laws.py").LOSSES
 references = load(TESTS / "objective" / "test_loss_references.py")
 reasons = load(Path(__file__).parent / "reasons.py").REASONS
-CASES = [parameter.values[0] for parameter in setup._cases("loss")]
+LAWS = laws("loss")
+CASES = cases(SOURCE.parent / "conf" / "loss" / "*.yaml", variants)
 
 
 def file_of(module: str) -> Path:
@@ -125,20 +127,12 @@ def broken(check: Callable[..., Any], **arguments: Any) -> bool:
     return False
 
 
-SLOW = ("test_proper", "test_posterior_recovers", "test_gradient", "test_posterior_rises")
+SLOW = ("proper", "posterior_recovers", "gradient", "posterior_rises", "every_weighting")
 
 
 def law_breaks(cases: list[Any]) -> bool:
-    for name, law in sorted(vars(laws).items(), key=lambda item: item[0].startswith(SLOW)):
-        wants = inspect.signature(law).parameters if name.startswith("test_") else {}
-        if "loss_case" not in wants:
-            continue
-        for case in cases:
-            arguments = {"loss_case": case} | ({"copies": setup.stack} if "copies" in wants else {})
-            types = (torch.float32, torch.float64) if "dtype" in wants else (None,)
-            if any(broken(law, **arguments, **({"dtype": t} if t else {})) for t in types):
-                return True
-    return False
+    ordered = sorted(LAWS, key=lambda law: law.__name__.startswith(SLOW))
+    return any(broken(law, case=case) for law in ordered for case in cases)
 
 
 def reference_breaks(cases: list[Any]) -> bool:

@@ -16,8 +16,8 @@ from lossbench.task import Task
 class Loss(nn.Module, ABC):
     """A loss of predictions and class indices, never reduced over rows by itself when it is pointwise.
 
-    Its facts are attributes of the *instance*, since they may depend on hyperparameters, and the laws under
-    ``tests/laws`` read them. The defaults are the careful ones: nothing is claimed.
+    Its facts are attributes of the *instance*, since they may depend on hyperparameters, and the laws of
+    ``lossbench.testing`` read them. The defaults are the careful ones: nothing is claimed.
 
     Attributes
     ----------

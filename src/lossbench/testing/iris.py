@@ -1,40 +1,33 @@
-"""Every loss learns iris, or says by name that it is for two classes only."""
+"""What a loss reaches on iris."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from sklearn.datasets import load_iris
 from sklearn.model_selection import train_test_split
 
-from lossbench.errors import CannotServe
 from lossbench.models.mlp import Mlp
+from lossbench.objective.loss import Loss
 from lossbench.objective.objective import Objective
 from lossbench.objective.regularizer import Step
 from lossbench.objective.weighting import NoWeighting
 from lossbench.task import Task
 
-CONF = Path(__file__).parents[2] / "conf" / "loss"
 
-
-def accuracy(config: dict, seed: int) -> float:
-    """Return the test accuracy of an MLP 4-16-3 after 400 full-batch epochs of Adam."""
+def accuracy_on_iris(loss: Loss, seed: int) -> float:
+    """Return the test accuracy of an MLP 4-16-3 after 400 full-batch epochs of Adam; the loss must not be bound yet."""
     x, y = load_iris(return_X_y=True)
     train_x, test_x, train_y, test_y = train_test_split(x, y, test_size=0.3, stratify=y, random_state=seed)
     middle, spread = train_x.mean(axis=0), train_x.std(axis=0)
     train, test = (torch.tensor((part - middle) / spread, dtype=torch.float32) for part in (train_x, test_x))
     target = torch.tensor(train_y)
     task = Task(4, ("setosa", "versicolor", "virginica"), tuple(np.bincount(train_y).tolist()))
-    objective = Objective(instantiate(config, _convert_="all"), NoWeighting(), {}, task)
+    objective = Objective(loss, NoWeighting(), {}, task)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = Mlp(task, widths=(16,))
-        head = objective.loss.head(task, network.n_features)
+        head = loss.head(task, network.n_features)
     if head is not None:
         network.head = head
     optimizer = torch.optim.Adam([*network.parameters(), *objective.parameters()], lr=0.01)
@@ -46,16 +39,4 @@ def accuracy(config: dict, seed: int) -> float:
         optimizer.step()
         objective.after_step({}, {})
     with torch.no_grad():
-        return (network(test).argmax(dim=1).numpy() == test_y).mean()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
-def test_learns_iris(path, request):
-    splits = 10 if request.config.getoption("--slow") else 2
-    config = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    try:
-        reached = np.mean([accuracy(config, seed) for seed in range(splits)])
-    except CannotServe as refusal:  # by name, before training
-        pytest.skip(str(refusal))
-    assert reached >= 0.93
+        return float((network(test).argmax(dim=1).numpy() == test_y).mean())

@@ -1,0 +1,178 @@
+"""Components at a setting, for a task: what the laws are about, found in YAML files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from lossbench.errors import CannotServe, UserError
+from lossbench.objective.prediction import Prediction
+from lossbench.task import Task
+
+TASKS: Mapping[str, Task] = {
+    "two": Task(3, ("negative", "positive"), (970, 30)),
+    "four": Task(3, ("a", "b", "c", "d"), (40, 30, 20, 10)),
+}
+# What a component's YAML may interpolate from the run that it belongs to.
+_RUN = {"seed": 0, "trainer": {"max_epochs": 8}}
+
+
+@dataclass
+class Case:
+    """One component at one setting, for one task.
+
+    Parameters
+    ----------
+    kind
+        Its group: ``loss``, ``weighting``, ``regularizer``.
+    name
+        Its choice: the YAML's name.
+    task_name
+        The task's name among ``TASKS``.
+    config
+        The YAML, resolved.
+    changes
+        Settings other than the YAML's.
+    """
+
+    kind: str
+    name: str
+    task_name: str
+    config: dict[str, Any]
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Task:
+        return TASKS[self.task_name]
+
+    def __str__(self) -> str:
+        return "-".join([self.name, *(f"{key}={value}" for key, value in self.changes.items()), self.task_name])
+
+    @property
+    def described(self) -> str:
+        """The component and its setting, as a message names it."""
+        settings = ", ".join(f"{key}={value}" for key, value in self.changes.items())
+        return f"{self.kind}/{self.name}{f' at {settings}' if settings else ''} for {self.task.n_classes} classes"
+
+    def build(self, **changes: Any) -> Any:
+        """Return a fresh instance, not bound."""
+        try:
+            return instantiate({**self.config, **self.changes, **changes}, _convert_="all")
+        except InstantiationException as error:  # Hydra's wrapper around the constructor's own error
+            raise (error.__cause__ or error) from error
+
+    def bound(self, **changes: Any) -> Any:
+        """Return a fresh instance, bound to the task."""
+        part = self.build(**changes)
+        part.bind(self.task)
+        return part
+
+    def numbers(self) -> dict[str, Any]:
+        """Numeric settings that may vary from run to run (switches, indices and epochs are none)."""
+        settings = {**self.config, **self.changes}
+        return {
+            key: value
+            for key, value in settings.items()
+            if isinstance(value, float) or (isinstance(value, list) and value and isinstance(value[0], float))
+        }
+
+    def varied(self) -> Any:
+        """Return a bound instance whose numeric settings all differ, where its kind of stacking allows it."""
+        if getattr(self.build(), "stackable", "all") != "all":
+            return self.bound()
+        changes = {}
+        for key, value in self.numbers().items():
+            for factor in (1.1, 0.9):
+                changed = [v * factor for v in value] if isinstance(value, list) else (value or 0.1) * factor
+                try:
+                    self.build(**{key: changed})
+                except ValueError:
+                    continue
+                changes[key] = changed
+                break
+        return self.bound(**changes)
+
+    def scores(self, n_rows: int = 7, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+        """Return random scores, equal in float32 and float64."""
+        random = torch.randn(
+            n_rows, self.task.n_scores, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+        )
+        return (1.5 * random).to(dtype)
+
+    def target(self, n_rows: int = 7) -> torch.Tensor:
+        """Return the classes in turn."""
+        return torch.arange(n_rows) % self.task.n_classes
+
+    def predict(self, loss: Any, scores: torch.Tensor) -> Prediction:
+        """Return what a loss sees of scores, with random features where it needs them."""
+        features = torch.randn(len(scores), 5, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+        return Prediction(scores, loss.link, features.to(scores.dtype) if "features" in loss.needs else None)
+
+
+def cases(path: str | Path, variants: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> list[Case]:
+    """Return the components of some YAML files, each at its own and at other settings, for each task that it serves.
+
+    Parameters
+    ----------
+    path
+        A YAML ``.../<group>/<name>.yaml``, or a pattern of them, such as ``conf/loss/*.yaml``. The folder around
+        ``conf`` is put on ``sys.path``, as the command does with the current folder.
+    variants
+        By name, settings at which a component has to obey the laws too: ``{"focal": [{"gamma": 0}]}``.
+
+    Raises
+    ------
+    UserError
+        Where no file matches, a variant names none, or a component serves none of the tasks.
+    """
+    pattern = Path(path)
+    files = sorted(pattern.parent.glob(pattern.name))
+    if not files:
+        raise UserError(f"no YAML matches {path}")
+    unknown = (variants or {}).keys() - {file.stem for file in files}
+    if unknown:
+        raise UserError(f"variants of {', '.join(sorted(unknown))}, of which {path} has no YAML")
+    around = str(pattern.parent.parent.parent.absolute())
+    if around not in sys.path:
+        sys.path.insert(0, around)
+    found = []
+    for file in files:
+        config = _component(file)
+        for changes in ({}, *(variants or {}).get(file.stem, ())) if config else ():
+            made = [Case(file.parent.name, file.stem, task, config, dict(changes)) for task in TASKS]
+            serving = [case for case in made if _serves(case)]
+            if not serving:
+                raise UserError(f"{made[0].kind}/{file.stem} serves none of the tasks")
+            found += serving
+    return found
+
+
+def _component(file: Path) -> dict[str, Any]:
+    """Return a YAML's component, resolved; empty for a choice that is none, such as regularizer=none."""
+    loaded = OmegaConf.create({**_RUN, "part": OmegaConf.load(file)})
+    resolved = OmegaConf.to_container(loaded.part, resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def _serves(case: Case) -> bool:
+    try:
+        case.bound()
+    except CannotServe:
+        return False
+    return True
+
+
+def stack(modules: list[torch.nn.Module]) -> tuple[dict[str, Any], dict[str, Any], torch.nn.Module]:
+    """Return the parameters and buffers of modules stacked, and a stateless copy to call with them."""
+    parameters, buffers = torch.func.stack_module_state(modules)
+    return parameters, buffers, deepcopy(modules[0]).to("meta")
