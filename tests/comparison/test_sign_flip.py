@@ -46,6 +46,9 @@ def test_many_differences_are_sampled_and_near_the_normal_limit(n: int) -> None:
     assert test.greater(d + 10) == pytest.approx(1e-5)
     low, high = test.interval(d)
     assert (low, high) == pytest.approx(stats.ttest_1samp(d, 0).confidence_interval(), abs=0.05)
+    for end, outward in ((low, -1e-9), (high, 1e-9)):
+        assert test.two_sided(d - end - outward) <= 0.05
+        assert test.two_sided(d - end + outward) > 0.05
 
 
 @pytest.mark.parametrize("n", [13, 29, 30])

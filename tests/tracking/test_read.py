@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable
 
@@ -70,6 +71,7 @@ def test_runs_that_lossbench_did_not_make(store: Store) -> None:
 def test_more_runs_than_a_page(store: Store, sweep: SweepRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read, "_PAGE", 2)
     assert read.runs(store, sweep.id)["objective"].tolist() == ["focal", "focal", "mse", "Bayes"]
+    assert gc.isenabled()
 
 
 def test_failures_list_overrides_and_error(store: Store, sweep: SweepRecord) -> None:

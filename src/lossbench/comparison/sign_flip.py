@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 _EXACT = 30  # 2^15 sums per half
 _DRAWS = 99_999
+_BLOCK = 8  # differences whose 256 subset sums are looked up at once
 _HALVINGS = 28  # the ends of an interval to 4e-9 of the range of the differences
 # Sums that differ by less than rounding are ties: relative to the sum of magnitudes.
 _TIE = 1e-12
@@ -50,8 +51,7 @@ class SignFlip:
             return 1.0
         tie = _TIE * float(np.abs(differences).sum())
         if n > _EXACT:
-            flipped = _random_subsets(n) @ differences
-            return (1 + int(np.count_nonzero(flipped <= tie))) / (_DRAWS + 1)
+            return (1 + int(np.count_nonzero(_random_sums(differences) <= tie))) / (_DRAWS + 1)
         # Both sorted: searching for sorted values in turn is twice as fast as for scattered ones.
         left, right = (np.sort(_subset_sums(half)) for half in (differences[: n // 2], differences[n // 2 :]))
         return int(np.searchsorted(right, tie - left, side="right").sum()) / 2**n
@@ -64,14 +64,28 @@ class SignFlip:
     def interval(self, differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
         """Return the shifts that the two-sided test does not reject: an interval for the mean.
 
-        Its ends are means of some subset of the differences (Hartigan 1969), found by bisection between the smallest
-        and the largest difference. Infinite where n is too small for the level.
+        Its ends are means of some subset of the differences (Hartigan 1969). Infinite where n is too small for the
+        level.
         """
         if 2.0 ** -len(differences) > (1 - level) / 2:
             return -math.inf, math.inf
-        return self._lower(differences, (1 - level) / 2), -self._lower(-differences, (1 - level) / 2)
+        lower = self._sampled_lower if len(differences) > _EXACT else self._lower
+        return lower(differences, (1 - level) / 2), -lower(-differences, (1 - level) / 2)
+
+    @staticmethod
+    def _sampled_lower(differences: np.ndarray, tail: float) -> float:
+        """Return the least shift m at which more than `tail` of the draws, each a subset, have a mean of at most m.
+
+        A subset of k differences shifted by m sums to its own sum - k m, so one sort does for every m.
+        """
+        sizes = _random_sums(np.ones(len(differences)))
+        some = sizes > 0
+        rejected = math.floor(tail * (_DRAWS + 1)) - 1 - int(np.count_nonzero(~some))
+        means = _random_sums(differences)[some] / sizes[some]
+        return float(np.partition(means, rejected)[rejected])
 
     def _lower(self, differences: np.ndarray, tail: float) -> float:
+        """Return the same of all subsets, by bisection between the smallest and the largest difference."""
         rejected, kept = float(differences.min()), float(differences.max())
         for _ in range(_HALVINGS):
             middle = (rejected + kept) / 2
@@ -137,7 +151,22 @@ def _subset_sums(values: np.ndarray) -> np.ndarray:
     return sums
 
 
-@lru_cache(maxsize=1)
-def _random_subsets(n: int) -> np.ndarray:
-    """Return the same 99,999 random subsets of n for every comparison, one row each."""
-    return np.random.default_rng(0).integers(0, 2, size=(_DRAWS, n), dtype=np.int8).astype(float)
+def _random_sums(values: np.ndarray) -> np.ndarray:
+    """Return the sums of the same 99,999 random subsets whatever the values, (99,999,).
+
+    Looked up block by block: half the time of a matrix product, and a sixtieth of its memory.
+    """
+    sums = np.zeros(_DRAWS)
+    for start, codes in zip(range(0, len(values), _BLOCK), _random_codes(len(values)), strict=True):
+        sums += _subset_sums(values[start : start + _BLOCK])[codes]
+    return sums
+
+
+@lru_cache(maxsize=4)
+def _random_codes(n: int) -> tuple[np.ndarray, ...]:
+    """Return the subsets of n: for each block of differences, (99,999,) which of its own subsets a draw holds."""
+    subsets = np.random.default_rng(0).integers(0, 2, size=(_DRAWS, n), dtype=np.uint8)
+    return tuple(
+        np.packbits(subsets[:, start : start + _BLOCK], axis=1, bitorder="little")[:, 0]
+        for start in range(0, n, _BLOCK)
+    )

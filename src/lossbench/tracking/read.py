@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,13 +62,14 @@ def search(store: Store, filter: str) -> Iterator[Run]:
     token = None
     while True:
         try:
-            page = store.client.search_runs(
-                [store.experiment_id],
-                filter,
-                max_results=_PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
+            with _no_collections():
+                page = store.client.search_runs(
+                    [store.experiment_id],
+                    filter,
+                    max_results=_PAGE,
+                    order_by=["attributes.start_time ASC"],
+                    page_token=token,
+                )
         except MlflowException as error:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
@@ -76,6 +79,22 @@ def search(store: Store, filter: str) -> Iterator[Run]:
         token = page.token
         if not token:
             return
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keep Python from looking for garbage among the objects that a page is made of.
+
+    MLflow makes one for every metric, param and tag, 100,000 for a thousand runs, and while they pile up the collector
+    goes through all of them again and again: half of the time of a page.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def runs(
