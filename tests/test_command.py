@@ -131,7 +131,7 @@ def test_help_lists_verbs_and_choices(lossbench: Command) -> None:
     for word in (
         "lossbench compare",
         "lossbench ui",
-        "data: breast_cancer, digits, iris, rings",
+        "data: breast_cancer, digits, digits_ovr, iris, rings",
         "loss: ",
         "max_epochs: 20",
     ):

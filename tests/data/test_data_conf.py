@@ -11,8 +11,10 @@ from omegaconf import OmegaConf
 
 from lossbench.data.bundled import Bundled
 from lossbench.data.iris import Iris
+from lossbench.data.one_vs_rest import OneVsRest
 from lossbench.data.rings import Rings
 from lossbench.data.source import Source
+from lossbench.data.synthetic import Synthetic
 from lossbench.data.table import Table
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
@@ -21,6 +23,10 @@ SHIPPED: dict[str, Source] = {
     "breast_cancer": Bundled(name="breast_cancer", source_seed=3, split_seed=3, batch_size=64),
     "digits": Bundled(name="digits", source_seed=3, split_seed=3, batch_size=128),
     "wine": Bundled(name="wine", source_seed=3, split_seed=3),
+    "digits_ovr": OneVsRest(
+        name="digits_ovr", positive=3, positive_rate=0.02, source_seed=3, split_seed=3, batch_size=128
+    ),
+    "synthetic": Synthetic(name="synthetic", source_seed=3, split_seed=3, batch_size=100),
     "iris": Iris(source_seed=3, split_seed=3),
     "rings": Rings(source_seed=3, split_seed=3, batch_size=100),
     "table": Table(source_seed=3, split_seed=3, batch_size=256, path="people.csv", target="churned"),

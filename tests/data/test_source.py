@@ -14,8 +14,10 @@ import torch
 
 from lossbench.data.dataset import Dataset, Seeds
 from lossbench.data.iris import Iris
+from lossbench.data.one_vs_rest import OneVsRest
 from lossbench.data.rings import Rings
 from lossbench.data.source import Draw, Source
+from lossbench.data.synthetic import Synthetic
 from lossbench.data.table import Table
 from lossbench.errors import DataError
 
@@ -39,8 +41,15 @@ SOURCES: list[tuple[type[Source], dict[str, Any]]] = [
     (Columns, {}),
     (Rings, {"positives": 40, "negatives": 300, "test_rows": 500}),
     (Rings, {"positives": 40, "negatives": 300, "test_rows": 0}),
+    (Synthetic, {"name": "synthetic", "rows": 300, "test_rows": 100, "classes": 3, "label_noise": 0.2}),
+    (Synthetic, {"name": "synthetic", "rows": 300, "test_rows": 0}),
+    (OneVsRest, {"name": "threes", "positive": 3, "positive_rate": 0.05}),
 ]
-over_sources = pytest.mark.parametrize(("kind", "arguments"), SOURCES, ids=["iris", "columns", "rings", "rings split"])
+over_sources = pytest.mark.parametrize(
+    ("kind", "arguments"),
+    SOURCES,
+    ids=["iris", "columns", "rings", "rings split", "synthetic", "synthetic split", "digits_ovr"],
+)
 
 
 def arrays(dataset: Dataset) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from lossbench.data.checks import require
 from lossbench.data.dataset import Seeds
 from lossbench.data.source import Draw, Source
 
-_TABLES: dict[str, Callable[[], Any]] = {
+TABLES: dict[str, Callable[[], Any]] = {
     "breast_cancer": datasets.load_breast_cancer,
     "digits": datasets.load_digits,
     "wine": datasets.load_wine,
@@ -46,17 +46,27 @@ class Bundled(Source):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.name in _TABLES, "Bundled", f"name to be one of {', '.join(_TABLES)}", name=self.name)
+        require(self.name in TABLES, "Bundled", f"name to be one of {', '.join(TABLES)}", name=self.name)
 
     def draw(self) -> Draw:
-        table = _TABLES[self.name]()
+        table = TABLES[self.name]()
         y = np.asarray(table.target, dtype=np.int64)
-        names = tuple(str(name) for name in table.target_names)
+        names = class_names(self.name)
         if self.name == "breast_cancer":
-            y, names = 1 - y, names[::-1]
+            y = 1 - y
         return Draw(
             x=np.asarray(table.data, dtype=np.float64),
             y=y,
             feature_names=tuple(str(name) for name in table.feature_names),
             class_names=names,
         )
+
+
+def class_names(name: str) -> tuple[str, ...]:
+    """Return the classes of a table, by index.
+
+    >>> class_names("breast_cancer")
+    ('benign', 'malignant')
+    """
+    names = tuple(str(label) for label in TABLES[name]().target_names)
+    return names[::-1] if name == "breast_cancer" else names
