@@ -119,7 +119,8 @@ def stack_key(config: Mapping[str, Any], job: Job) -> str:
     shapes = {name: tuple(tensor.shape) for name, tensor in job.network.state_dict().items()}
     shared = {key: config[key] for key in ("model", "optimizer", "scheduler", "trainer", "training", "select")}
     kinds = [_name(type(module)) for module in job.network.modules()]
-    rows = (len(job.dataset.val), sizes(job), job.dataset.sampler, job.dataset.task.n_classes)
+    weighted = job.dataset.train.weight is not None
+    rows = (len(job.dataset.val), sizes(job), job.dataset.sampler, job.dataset.task.n_classes, weighted)
     return json.dumps([shared, shapes, kinds, rows], sort_keys=True, default=str)
 
 

@@ -11,7 +11,7 @@ from lossbench.data.order import Sampler, plan
 
 
 class Batches:
-    """An iterable over the batches ``(x, y)`` of one epoch.
+    """An iterable over the batches ``(x, y)`` of one epoch, ``(x, y, weight)`` where rows have weights.
 
     Where one batch holds all rows as they are there is nothing to permute, and it consists of the tensors
     themselves. The order depends on seed, epoch and, balanced or stratified, the labels; call `set_epoch` before
@@ -27,6 +27,8 @@ class Batches:
         Of the stream ``order``.
     shuffle
         False visits the rows in their own order.
+    weight
+        Weight of each row (N,); None: they have none.
     sampler, stratified
         How shuffled rows are drawn and spread over the batches: see `lossbench.data.order.plan`.
 
@@ -54,13 +56,17 @@ class Batches:
         shuffle: bool = True,
         sampler: Sampler = "natural",
         stratified: bool = False,
+        weight: Tensor | None = None,
     ) -> None:
         valid = batch_size is None or (is_integer(batch_size) and batch_size >= 1)
         require(valid, "Batches", "batch_size None or an integer >= 1", batch_size=batch_size)
         require(len(x) == len(y) > 0, "Batches", "x and y with the same rows, at least one", x=len(x), y=len(y))
         require(sampler in ("natural", "balanced"), "Batches", "sampler 'natural' or 'balanced'", sampler=sampler)
+        if weight is not None:
+            require(len(weight) == len(y), "Batches", "one weight per row", weight=len(weight), y=len(y))
         self.x = x
         self.y = y
+        self._parts = (x, y) if weight is None else (x, y, weight)
         self.batch_size = len(y) if batch_size is None else min(batch_size, len(y))
         self.seed = seed
         self.shuffle = shuffle
@@ -76,14 +82,14 @@ class Batches:
     def __len__(self) -> int:
         return -(-len(self.y) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         if len(self) == 1 and (self._sampler == "natural" or not self.shuffle):
-            yield self.x, self.y
+            yield self._parts
         elif not self.shuffle:
-            yield from zip(self.x.split(self.batch_size), self.y.split(self.batch_size), strict=True)
+            yield from zip(*(part.split(self.batch_size) for part in self._parts), strict=True)
         else:
             # index_select batch by batch costs a third of x[rows], and makes no second copy of a large table.
             device = self.x.device
             planned = plan(self._labels, self.batch_size, self.seed, self.epoch, self._sampler, self.stratified)
             for rows in (rows.to(device) for rows in planned):
-                yield self.x.index_select(0, rows), self.y.index_select(0, rows)
+                yield tuple(part.index_select(0, rows) for part in self._parts)

@@ -31,6 +31,9 @@ class Rows:
     index
         (N,) int64 row numbers, counted from 0 in the draw that the split was cut from (for an independent
         test draw: in that test draw).
+    weight
+        (N,) float64, >= 0: what each row's loss is multiplied by in training; None where all rows weigh 1. Metrics,
+        priors, thresholds and calibrators count every row once.
 
     Examples
     --------
@@ -42,6 +45,7 @@ class Rows:
     x: np.ndarray
     y: np.ndarray
     index: np.ndarray
+    weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)

@@ -112,19 +112,27 @@ class Objective(nn.Module):
         """Return the scores seen through the loss's link."""
         return Prediction(scores, self.loss.link, features)
 
-    def mean_loss(self, prediction: Prediction, target: Tensor) -> Tensor:
+    def mean_loss(self, prediction: Prediction, target: Tensor, row_weights: Tensor | None = None) -> Tensor:
         """Return the weighted mean of the loss over the rows that are not ignored, a scalar.
 
         A batch whose rows are all ignored has the loss 0 and moves nothing.
-        """
-        return self.averaged(self.loss(prediction, target), target)
 
-    def averaged(self, value: Tensor, target: Tensor) -> Tensor:
+        Parameters
+        ----------
+        row_weights
+            (N,), >= 0, beside the weights of the classes: a row of weight 2 counts as two rows, in the sum and in
+            what it is divided by. None: all weigh 1.
+        """
+        return self.averaged(self.loss(prediction, target), target, row_weights)
+
+    def averaged(self, value: Tensor, target: Tensor, row_weights: Tensor | None = None) -> Tensor:
         """Return the weighted mean over the last axis of the loss's own values, (..., N); of a scalar, itself."""
         kept = self.loss.kept(target)
-        if not self.loss.pointwise or (self.weighting.neutral and kept is None):
+        if not self.loss.pointwise or (self.weighting.neutral and kept is None and row_weights is None):
             return value.mean(dim=-1)
         kept = torch.ones_like(value) if kept is None else kept.to(value.dtype)
+        if row_weights is not None:
+            kept = kept * row_weights.to(value.dtype)
         weights = kept
         if not self.weighting.neutral:
             # an ignored row's target may be no class at all, so it is looked up as class 0 and counts nothing
@@ -138,7 +146,7 @@ class Objective(nn.Module):
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return scalar terms by name: ``loss``, one per regularizer, and their sum, ``objective``."""
-        terms = {"loss": self.mean_loss(step.prediction, step.target), **self.penalties(step)}
+        terms = {"loss": self.mean_loss(step.prediction, step.target, step.row_weights), **self.penalties(step)}
         terms["objective"] = reduce(torch.add, terms.values())
         return terms
 

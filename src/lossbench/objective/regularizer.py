@@ -35,6 +35,8 @@ class Step:
         Returns (N, F), differentiable: N times the gradient in the inputs of the mean loss, which for a
         pointwise loss is each row's own gradient. Penalties never differentiate by themselves, which fails
         under vmap.
+    row_weights
+        Weight of each row of the batch (N,), which the loss has; None where all weigh 1.
     """
 
     weights: Mapping[str, Tensor]
@@ -43,6 +45,7 @@ class Step:
     prediction: Prediction
     target: Tensor
     input_gradient: Callable[[], Tensor] | None = None
+    row_weights: Tensor | None = None
 
 
 class Regularizer(nn.Module, ABC):

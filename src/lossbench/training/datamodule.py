@@ -28,12 +28,16 @@ class DataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> Batches:
         job = self.job
+        x, y = self._tensors(job.dataset.train)
+        weight = job.dataset.train.weight
         self._train = Batches(
-            *self._tensors(job.dataset.train),
+            x,
+            y,
             job.dataset.batch_size,
             job.seed,
             sampler=job.dataset.sampler,
             stratified=job.batch_order == "stratified",
+            weight=None if weight is None else torch.as_tensor(weight, dtype=job.dtype, device=x.device),
         )
         return self._train
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lossbench.data.dataset import Dataset
+from lossbench.errors import CannotServe
 from lossbench.objective.objective import Objective
 from lossbench.training.batch_order import BatchOrder, batch_order
 from lossbench.training.selection import Rule
@@ -48,7 +49,7 @@ class Job:
     Raises
     ------
     CannotServe
-        Where the batches cannot hold what the objective needs.
+        Where the batches cannot hold what the objective needs, or a loss of whole batches meets rows with weights.
     """
 
     seed: int
@@ -65,4 +66,7 @@ class Job:
     batch_order: BatchOrder = field(init=False)
 
     def __post_init__(self) -> None:
+        loss = self.objective.loss
+        if self.dataset.train.weight is not None and not loss.pointwise:
+            raise CannotServe(f"{loss.name} judges whole batches and takes no weights of rows, which data.weight gives")
         object.__setattr__(self, "batch_order", batch_order(self.dataset, self.objective))

@@ -66,19 +66,20 @@ class Learner(L.LightningModule):
         """Return the raw scores of a batch."""
         return propagate(self.network, x)[0]
 
-    def _step(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    def _step(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Return the named terms of one training batch, differentiable."""
-        x, target = batch
+        x, target, *rest = batch
+        row_weights = rest[0] if rest else None
         if self._needs_input_gradient:
             x = x.detach().requires_grad_()
         scores, features = self._propagate_with_dropout(x)
         prediction = self.objective.predict(scores, features)
 
         def input_gradient() -> Tensor:
-            mean = self.objective.mean_loss(prediction, target)
+            mean = self.objective.mean_loss(prediction, target, row_weights)
             return len(x) * torch.autograd.grad(mean, x, create_graph=True)[0]
 
-        return self.objective(Step(self._weights, x, features, prediction, target, input_gradient))
+        return self.objective(Step(self._weights, x, features, prediction, target, input_gradient, row_weights))
 
     def _propagate_with_dropout(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Give our networks their masks, and a user's own module torch's global generator at our stream's place."""
@@ -89,7 +90,7 @@ class Learner(L.LightningModule):
         with _global_generator_at(self._noise):
             return propagate(self.network, x)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         terms = self._step(batch)
         rows = len(batch[1])
         values = torch.stack([term.detach() for term in terms.values()]).double()

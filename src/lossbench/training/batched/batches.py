@@ -45,22 +45,29 @@ class StackedBatches:
         self._sizes = sizes(jobs[0])
         sampler = jobs[0].dataset.sampler
         self._fixed = jobs[0].batch_order == "full" and sampler == "natural"
+        weights = [job.dataset.train.weight for job in self.jobs]
+        given = [weight for weight in weights if weight is not None]
+        self._weight = torch.as_tensor(np.stack(given), dtype=dtype, device=device) if given else None
         self._labels = [torch.as_tensor(job.dataset.train.y) for job in self.jobs]
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches (x (R, F, N), target (R, N)) of an epoch, from 0, as single runs see them."""
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Yield the batches (x (R, F, N), target (R, N), row weights (R, N) or None) of an epoch, from 0."""
+        weight = self._weight
         if self._fixed:
-            yield self._spread(self._train_x), self._spread(self._train_y)
+            spread = None if weight is None else self._spread(weight)
+            yield self._spread(self._train_x), self._spread(self._train_y), spread
             return
         order = torch.stack(
             [_order(job, labels, epoch) for job, labels in zip(self.jobs, self._labels, strict=True)]
         ).to(self._train_y.device)
         x = self._train_x.gather(2, order.unsqueeze(1).expand(-1, self._train_x.shape[1], -1))
         y = self._train_y.gather(1, order)
+        weight = None if weight is None else weight.gather(1, order)
         start = 0
         for size in self._sizes:
             rows = slice(start, start + size)
-            yield self._spread(x[:, :, rows]), self._spread(y[:, rows])
+            spread = None if weight is None else self._spread(weight[:, rows])
+            yield self._spread(x[:, :, rows]), self._spread(y[:, rows]), spread
             start += size
 
     def val(self, replicates: slice) -> tuple[Tensor, Tensor]:

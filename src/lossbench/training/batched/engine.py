@@ -131,9 +131,9 @@ class _Stack:
         noise = [streams.generator(job.seed, "dropout", epoch) for job in self.batches.jobs]
         self.sums = []
         seen = 0
-        for x, target in self.batches.epoch(epoch):
+        for x, target, row_weights in self.batches.epoch(epoch):
             self.optimizer.zero_grad()
-            terms = self._terms(x, target, noise)
+            terms = self._terms(x, target, row_weights, noise)
             torch.cat([found["objective"] for found in terms]).sum().backward()
             if self.clip is not None:
                 self._clip(self.clip)
@@ -150,7 +150,9 @@ class _Stack:
         for _, total in self.sums:
             total.div_(seen)
 
-    def _terms(self, x: Tensor, target: Tensor, noise: Sequence[torch.Generator]) -> list[dict[str, Tensor]]:
+    def _terms(
+        self, x: Tensor, target: Tensor, row_weights: Tensor | None, noise: Sequence[torch.Generator]
+    ) -> list[dict[str, Tensor]]:
         if any(objective.differentiates_inputs for objective in self.objectives):
             x = x.detach().requires_grad_()
         scores, features = self.network(x, self._masks(target.shape[1], noise), training=True)
@@ -166,6 +168,7 @@ class _Stack:
                     {name: weight[rows] for name, weight in self.weights.items()},
                     *seen,
                     input_gradient if objective.differentiates_inputs else None,
+                    None if row_weights is None else row_weights[rows],
                 )
             )
         return found

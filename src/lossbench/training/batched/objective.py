@@ -58,7 +58,14 @@ class StackedObjective:
         self.acts_after_step = self.template.acts_after_step
         self.differentiates_inputs = "input_gradient" in self.template.needs
 
-    def mean_loss(self, scores: Tensor, features: Tensor | None, target: Tensor, rows: slice = slice(None)) -> Tensor:
+    def mean_loss(
+        self,
+        scores: Tensor,
+        features: Tensor | None,
+        target: Tensor,
+        rows: slice = slice(None),
+        row_weights: Tensor | None = None,
+    ) -> Tensor:
         """Return the mean loss of each replicate, (R,).
 
         Parameters
@@ -67,12 +74,14 @@ class StackedObjective:
             (R, N, C), (R, N, H) or None, and (R, N).
         rows
             Which replicates they belong to.
+        row_weights
+            (R, N); None where all rows weigh 1.
         """
         if not self._one_batch:
-            return self._each(_MeanLoss, rows, scores, features, target)
+            return self._each(_MeanLoss, rows, scores, features, target, row_weights)
         prediction = Prediction(scores.reshape(-1, scores.shape[2]), self.template.loss.link)
         value = self.template.loss(prediction, target.reshape(-1)).view(target.shape)
-        return self.template.averaged(value, target)
+        return self.template.averaged(value, target, row_weights)
 
     def probs(self, scores: Tensor, rows: slice = slice(None)) -> Tensor:
         """Return the link's probabilities (R, N, K) of scores (R, N, C)."""
@@ -88,6 +97,7 @@ class StackedObjective:
         scores: Tensor,
         target: Tensor,
         input_gradient: Callable[[Tensor], Tensor] | None = None,
+        row_weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the terms of a training step by name, (R,) each, as `Objective` returns them for one.
 
@@ -99,8 +109,10 @@ class StackedObjective:
             (R, N, F), (R, N, H) or None, (R, N, C), (R, N).
         input_gradient
             Called with the sum of the mean losses; returns its gradient in ``x``, differentiable.
+        row_weights
+            (R, N); None where all rows weigh 1.
         """
-        loss = self.mean_loss(scores, features, target)
+        loss = self.mean_loss(scores, features, target, row_weights=row_weights)
         terms = {"loss": loss}
         if self._penalties:
             gradient = None if input_gradient is None else target.shape[1] * input_gradient(loss.sum())
@@ -136,8 +148,8 @@ class _OfObjective(nn.Module):
 
 
 class _MeanLoss(_OfObjective):
-    def forward(self, scores: Tensor, features: Tensor | None, target: Tensor) -> Tensor:
-        return self.objective.mean_loss(self.objective.predict(scores, features), target)
+    def forward(self, scores: Tensor, features: Tensor | None, target: Tensor, row_weights: Tensor | None) -> Tensor:
+        return self.objective.mean_loss(self.objective.predict(scores, features), target, row_weights)
 
 
 class _Probs(_OfObjective):
