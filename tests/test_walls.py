@@ -132,6 +132,8 @@ def test_each_framework_has_its_place() -> None:
             assert part == "tracking", module
         if "lightning" in found:
             assert part == "training", module
+        if "optuna" in found:
+            assert part == "tuning", module
         if "hydra" in found:
             assert part in HYDRA or module.startswith("hydra_plugins."), module
 
@@ -170,7 +172,7 @@ def test_no_module_is_called_utils() -> None:
     assert not [module for module in FILES if "util" in module or "helper" in module]
 
 
-HEAVY = ("torch", "lightning", "mlflow", "torchmetrics", "pandas", "sklearn", "matplotlib", "scipy", "hydra")
+HEAVY = ("torch", "lightning", "mlflow", "optuna", "torchmetrics", "pandas", "sklearn", "matplotlib", "scipy", "hydra")
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,9 @@ _DATASETS = 64
 
 @dataclass(frozen=True)
 class Ended:
-    """How one job ended: its score (what a sweeper may optimise), or what broke it."""
+    """How one job ended: its score (a trial of a tuning has all its validation figures), or what broke it."""
 
-    score: float | None = None
+    score: float | dict[str, float] | None = None
     error: Exception | None = None
 
 
@@ -178,15 +178,19 @@ def _run_chunk(configs: Sequence[Config], alone: str | None, sweep_dir: Path) ->
         groups.setdefault(stacking.stack_key(config, job), []).append((place, job))
     for members in groups.values():
         places = [place for place, _ in members]
-        found = _run_stack([configs[place] for place in places], [job for _, job in members], sweep_dir)
+        own = [configs[place] for place in places]
+        run = _try_stack if own[0]["tracking"]["trial"] else _run_stack
+        found = run(own, [job for _, job in members], sweep_dir)
         ends.update(zip(places, found, strict=True))
     return [ends[place] for place in range(len(configs))]
 
 
 def _run_alone(config: Config, reason: str, sweep_dir: Path) -> Ended:
-    from lossbench.experiment import run
+    from lossbench.experiment import run, try_out
 
     try:
+        if config["tracking"]["trial"]:
+            return Ended(try_out(config))
         return Ended(run({**config, "tracking": {**config["tracking"], "alone": reason}}).score)
     except Exception as error:
         return Ended(error=_portable(error))
@@ -195,9 +199,8 @@ def _run_alone(config: Config, reason: str, sweep_dir: Path) -> Ended:
 
 
 def _run_stack(configs: Sequence[Config], jobs: Sequence[Job], sweep_dir: Path) -> list[Ended]:
-    from lossbench import recording, stacking
+    from lossbench import recording
     from lossbench.experiment import threads
-    from lossbench.training.batched.engine import fit
 
     store = recording.store_of(configs[0])
     records: list[RunRecord] = []
@@ -205,9 +208,8 @@ def _run_stack(configs: Sequence[Config], jobs: Sequence[Job], sweep_dir: Path) 
     try:
         for config, job in zip(configs, jobs, strict=True):
             records.append(recording.started(store, config, job))
-        kinds = [stacking.kind_key(config, job) for config, job in zip(configs, jobs, strict=True)]
         with threads(configs[0]["training"]["threads"]):
-            fits = fit(jobs, kinds, clip=stacking.clip_of(configs[0]), device=stacking.device_of(configs[0]))
+            fits = _fit(configs, jobs)
             for config, job, record, fitted in zip(configs, jobs, records, fits, strict=True):
                 ends.append(_finish(config, job, record, fitted))
                 tick(sweep_dir)
@@ -220,6 +222,33 @@ def _run_stack(configs: Sequence[Config], jobs: Sequence[Job], sweep_dir: Path) 
             ends.append(Ended(error=_portable(error)))
             tick(sweep_dir)
     return ends
+
+
+def _fit(configs: Sequence[Config], jobs: Sequence[Job]) -> list[Fit | Diverged]:
+    from lossbench import stacking
+    from lossbench.training.batched.engine import fit
+
+    kinds = [stacking.kind_key(config, job) for config, job in zip(configs, jobs, strict=True)]
+    return fit(jobs, kinds, clip=stacking.clip_of(configs[0]), device=stacking.device_of(configs[0]))
+
+
+def _try_stack(configs: Sequence[Config], jobs: Sequence[Job], sweep_dir: Path) -> list[Ended]:
+    """Train trials of a tuning, which records them itself."""
+    from lossbench.experiment import selected_figures, threads
+    from lossbench.training.fit import Fit
+
+    try:
+        with threads(configs[0]["training"]["threads"]):
+            fits = _fit(configs, jobs)
+        return [
+            Ended(selected_figures(fitted)) if isinstance(fitted, Fit) else Ended(error=_portable(fitted))
+            for fitted in fits
+        ]
+    except Exception as error:
+        return [Ended(error=_portable(error)) for _ in jobs]
+    finally:
+        for _ in jobs:
+            tick(sweep_dir)
 
 
 def _finish(config: Config, job: Job, record: RunRecord, fitted: Fit | Diverged) -> Ended:

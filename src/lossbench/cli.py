@@ -17,6 +17,7 @@ from typing import NoReturn
 from omegaconf import DictConfig
 
 from lossbench import composition, interrupts
+from lossbench.errors import UserError
 
 DONE, JOB_FAILED, USER_ERROR, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -55,24 +56,27 @@ def _train() -> int:
     return DONE
 
 
-def job(config: DictConfig) -> float:
-    """Run one job as Hydra composed it, alone or in a sweep; return the selecting metric."""
+def job(config: DictConfig) -> float | dict[str, float]:
+    """Run one job as Hydra composed it, alone or in a sweep; return the selecting metric, or a trial's figures."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
-        from lossbench.experiment import run
+        from lossbench.experiment import run, try_out
         from lossbench.progress import tick
 
         interrupts.check()
         try:
-            return run(composition.plain(config, hydra.runtime.choices)).score
+            plain = composition.plain(config, hydra.runtime.choices)
+            return try_out(plain) if plain["tracking"]["trial"] else run(plain).score
         finally:
             tick(hydra.sweep.dir)
     try:
         from lossbench.verbs.train import train
 
+        if config.get("tuning"):
+            raise UserError("tuning=optuna tunes the objectives of a sweep: add -m, and several losses or seeds")
         return train(composition.plain(config, hydra.runtime.choices))
     except Exception as error:
         raise _PastHydra(error) from error

@@ -55,8 +55,8 @@ def compose_all(
         values.append(own)
 
     @cache
-    def composed(number: int) -> _Composed:
-        return _Composed(combinations[number], config, loader)
+    def composed(number: int) -> Composed:
+        return Composed(combinations[number], config, loader)
 
     bases = {group: composed(members[0]) for group, members in groups.items()}
 
@@ -96,8 +96,8 @@ def _split(overrides: Sequence[Override], config: DictConfig) -> tuple[list[str]
     return choices, values
 
 
-class _Composed:
-    """One job as Hydra composed it, before its interpolations resolve."""
+class Composed:
+    """One job as Hydra composed it, before its interpolations resolve; values are set on it at no cost."""
 
     def __init__(self, overrides: Sequence[str], config: DictConfig, loader: ConfigLoader) -> None:
         composed = loader.load_sweep_config(config, list(overrides))
@@ -174,6 +174,15 @@ class _Composed:
         for part in key.split(".")[:-1]:
             node = node[part]
         return node
+
+
+def document(loader: ConfigLoader, path: str) -> dict[str, Any] | None:
+    """Return a YAML of the search path that is not part of the config, a person's own before ours; None without one."""
+    for source in loader.get_sources():
+        if source.available() and source.is_config(path):
+            found = OmegaConf.to_container(source.load_config(path).config, resolve=True)
+            return {str(key): value for key, value in found.items()} if isinstance(found, dict) else None
+    return None
 
 
 def _copy(node: Any) -> Any:

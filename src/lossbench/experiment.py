@@ -121,6 +121,25 @@ def execute(job: Job, config: dict[str, Any], *, live: bool = False) -> Result:
     return Result(record.id, config, job, fitted, evaluation)
 
 
+def try_out(config: Mapping[str, Any] | DictConfig) -> dict[str, float]:
+    """Train a trial of a tuning and return its selected epoch's validation figures.
+
+    Nothing is recorded, which the tuning does, and no test row is looked at.
+    """
+    plain = _plain(config)
+    plain["training"] = {**plain["training"], "resume_every": None}
+    job = prepare(plain)
+    check_around(plain, job.dataset.task)
+    with threads(plain["training"]["threads"]):
+        return selected_figures(fit(job, plain, "trial"))
+
+
+def selected_figures(fitted: Fit) -> dict[str, float]:
+    """Return the validation figures of the selected epoch."""
+    chosen = next(row for row in fitted.history if row["epoch"] == fitted.selected_epoch)
+    return {key: value for key, value in chosen.items() if key.startswith("val/")}
+
+
 def fit(
     job: Job,
     config: Mapping[str, Any],

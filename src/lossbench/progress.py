@@ -31,15 +31,16 @@ def tick(sweep_dir: str | Path) -> None:
 
 
 @contextmanager
-def overall_bar(console: Console, sweep_dir: str | Path, total: int) -> Iterator[None]:
+def overall_bar(console: Console, sweep_dir: str | Path, total: int, what: str = "jobs") -> Iterator[None]:
     """Show how many jobs have ended, with rate and time left, while the block runs; nothing where no one looks."""
     if not console.is_terminal:
         yield
         return
     file = Path(sweep_dir) / FILE
+    before = file.stat().st_size if file.exists() else 0
     done = threading.Event()
     bar = Progress(
-        TextColumn("jobs"),
+        TextColumn(what),
         MofNCompleteColumn(),
         BarColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -52,7 +53,7 @@ def overall_bar(console: Console, sweep_dir: str | Path, total: int) -> Iterator
 
     def watch() -> None:
         while not done.wait(0.2):
-            ended = file.stat().st_size if file.exists() else 0
+            ended = file.stat().st_size - before if file.exists() else 0
             elapsed = bar.tasks[0].elapsed or 1.0
             bar.update(task, completed=ended, rate=f"{ended / elapsed:.1f} runs/s")
 

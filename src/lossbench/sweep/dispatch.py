@@ -16,12 +16,14 @@ from lossbench.expansion import compose_all, expand
 from lossbench.progress import overall_bar
 from lossbench.sweep.jobs import PlannedJob, check_jobs
 from lossbench.sweep.record import SweepFailed, recorded
+from lossbench.sweep.tuned import finish_tuning, in_best_setting, tuned
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.plugins.launcher import Launcher
 
     from lossbench.tracking.sweep import SweepRecord
+    from lossbench.tuning.plan import Plan
 
 
 def run_sweep(
@@ -60,21 +62,20 @@ def run_sweep(
     from lossbench.tracking.store import open_store
 
     shared = jobs[0].config
+    tuning = _tuning(jobs, config, loader)
     mlruns = Path(shared["paths"]["mlruns"])
     store = open_store(mlruns, shared["tracking"]["uri"], shared["tracking"]["experiment"])
     name = config.hydra.runtime.choices.get("comparison") or naming.sweep_name([job.config for job in jobs])
-    console = Console()
-    with (
-        recorded(store, str(name), jobs, left_out, console) as record,
-        overall_bar(console, config.hydra.sweep.dir, len(jobs)),
-    ):
+    console, launching, found = Console(), _Launching(launcher), []
+    with recorded(store, str(name), jobs, left_out, console) as record:
+        if tuning is not None:
+            found = tuned(tuning, store, record, launching, config.hydra.sweep.dir, console)
+            jobs = in_best_setting(found, jobs, config, loader)
         told = [_told(job, record) for job in jobs]
         overrides = [[*job.overrides, *_overrides(values)] for job, values in zip(jobs, told, strict=True)]
-        if hasattr(launcher, "launch_composed"):
-            configs = [_with(job.config, values) for job, values in zip(jobs, told, strict=True)]
-            returns = launcher.launch_composed(overrides, configs, initial_job_idx=0)
-        else:
-            returns = launcher.launch(overrides, initial_job_idx=0)
+        configs = [_with(job.config, values) for job, values in zip(jobs, told, strict=True)]
+        with overall_bar(console, config.hydra.sweep.dir, len(jobs)):
+            returns = launching(overrides, configs)
     # Those that failed in training have a run of their own, and the leaderboard has listed them.
     broken = [(job, each) for job, each in zip(jobs, returns, strict=True) if each.status == JobStatus.FAILED]
     if broken:
@@ -83,7 +84,32 @@ def run_sweep(
             f"{len(broken)} of {len(jobs)} jobs could not start; the first ({' '.join(job.varying)}): "
             f"{ended._return_value}"
         )
+    if found:
+        finish_tuning(found, record.id)
     return [returns]
+
+
+class _Launching:
+    """A launcher that is called more than once: the numbers of its jobs go on."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+        self._started = 0
+
+    def __call__(self, overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]) -> Sequence[JobReturn]:
+        first, self._started = self._started, self._started + len(overrides)
+        if hasattr(self._launcher, "launch_composed"):
+            returns: Sequence[JobReturn] = self._launcher.launch_composed(overrides, configs, initial_job_idx=first)
+            return returns
+        return self._launcher.launch(overrides, initial_job_idx=first)
+
+
+def _tuning(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader) -> Plan | None:
+    if not jobs[0].config.get("tuning"):
+        return None
+    from lossbench.tuning.plan import plan
+
+    return plan(jobs, config, loader)
 
 
 def _told(job: PlannedJob, record: SweepRecord) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lossbench.tracking.client import Dataset, DatasetInput, InputTag, Metric, P
 from lossbench.tracking.keys import PARAM_LIMIT, TAG_LIMIT, Keys, cut, tags_of
 from lossbench.tracking.store import Store
 
-Role = Literal["sweep", "objective", "run", "reference"]
+Role = Literal["sweep", "objective", "run", "reference", "tuning", "trial"]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 METRICS_PER_BATCH = 1000
@@ -83,8 +83,8 @@ class RunRecord:
         name
             What MLflow shows: `s3 · focal · l2`.
         role
-            What it is to a reader: the sweep itself, one of its objectives, a job, or an untrained reference
-            row.
+            What it is to a reader: the sweep itself, one of its objectives, a job, an untrained reference row, the
+            tuning of an objective, or one of its trials.
         params
             What a person compares, flat; values of more than 6,000 characters are cut with a note.
         tags
