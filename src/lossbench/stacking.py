@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lossbench.models.network import Network
 from lossbench.objective.loss import Loss
@@ -20,6 +19,7 @@ from lossbench.objective.regularizer import Regularizer
 from lossbench.objective.weighting import Weighting
 from lossbench.training.batched.batches import sizes
 from lossbench.training.batched.engine import Clip, fit
+from lossbench.training.batched.optimizer import OWN, may_differ
 from lossbench.training.fit import Fit
 from lossbench.training.job import Job
 
@@ -58,11 +58,7 @@ def why_alone(config: Mapping[str, Any], job: Job) -> str | None:
     if optimizer not in _ELEMENTWISE:
         return f"the optimizer {_name(optimizer)} is not known to move every cell of a parameter by itself"
     scheduler = getattr(job.scheduler, "func", job.scheduler)
-    if scheduler is ReduceLROnPlateau:
-        return "on a plateau each run has a learning rate of its own"
-    ours = (
-        isinstance(scheduler, type) and issubclass(scheduler, LRScheduler) and scheduler.__module__.startswith("torch.")
-    )
+    ours = isinstance(scheduler, type) and scheduler.__module__.startswith("torch.")
     if scheduler is not None and not ours:
         return f"the scheduler {_name(scheduler)} may look at more than the epoch"
     return None if _all_ours(job) else _trial(job)
@@ -118,6 +114,8 @@ def stack_key(config: Mapping[str, Any], job: Job) -> str:
     """Return what jobs of one stack have in common: shapes, optimizer, schedule, number of rows, sizes of batches."""
     shapes = {name: tuple(tensor.shape) for name, tensor in job.network.state_dict().items()}
     shared = {key: config[key] for key in ("model", "optimizer", "scheduler", "trainer", "training", "select")}
+    if may_differ(job):
+        shared["optimizer"] = {key: value for key, value in config["optimizer"].items() if key not in OWN}
     kinds = [_name(type(module)) for module in job.network.modules()]
     weighted = job.dataset.train.weight is not None
     rows = (len(job.dataset.val), sizes(job), job.dataset.sampler, job.dataset.task.n_classes, weighted)

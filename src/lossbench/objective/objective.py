@@ -151,7 +151,7 @@ class Objective(nn.Module):
         return terms
 
     def moved_after_step(
-        self, weights: Mapping[str, Tensor], rates: Mapping[str, float]
+        self, weights: Mapping[str, Tensor], rates: Mapping[str, float | Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the loss's own parameters that a projection moves, and the weights that proximal operators do; pure.
 
@@ -168,7 +168,7 @@ class Objective(nn.Module):
             moved |= part.shrunk({**weights, **moved}, rates)
         return own, moved
 
-    def after_step(self, weights: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
+    def after_step(self, weights: Mapping[str, Tensor], rates: Mapping[str, float | Tensor]) -> None:
         """Apply :meth:`moved_after_step` in place, after an optimizer step."""
         with torch.no_grad():
             own, moved = self.moved_after_step(weights, rates)

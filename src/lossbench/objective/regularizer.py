@@ -121,7 +121,7 @@ class Regularizer(nn.Module, ABC):
     def forward(self, step: Step) -> Tensor:
         return self.penalty(step)
 
-    def shrunk(self, weights: Mapping[str, Tensor], rates: Mapping[str, float]) -> dict[str, Tensor]:
+    def shrunk(self, weights: Mapping[str, Tensor], rates: Mapping[str, float | Tensor]) -> dict[str, Tensor]:
         """Return the weights that a proximal step moves, by name, given each one's learning rate; pure."""
         return {}
 

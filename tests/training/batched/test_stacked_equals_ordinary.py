@@ -34,7 +34,6 @@ ALONE = {
     ("loss", "adaptive_log_softmax"): "AdaptiveLogSoftmax states that it cannot be stacked",
     ("loss", "multi_margin"): "MultiMarginLoss states that it cannot be stacked",
     ("loss", "soft_margin"): "SoftMarginLoss states that it cannot be stacked",
-    ("scheduler", "plateau"): "on a plateau each run has a learning rate of its own",
 }
 
 # Some gradients of these are rounding alone: a constant added to all scores changes no ranking, and the direction of
@@ -178,6 +177,53 @@ def test_replicates_may_differ_in_every_number_and_in_their_loss() -> None:
     assert len({stacking.kind_key(config, job_of(config)) for config in configs}) == 4
     compare(configs)
     compare(configs[::-1])
+
+
+RATES = ({"lr": 0.02}, {"lr": 0.003, "weight_decay": 0.1}, {"lr": 0.05, "weight_decay": 0.02})
+OPTIMIZERS = (
+    *names("optimizer"),
+    "torch.optim.Adadelta",
+    "torch.optim.Adagrad",
+    "torch.optim.Adamax",
+    "torch.optim.NAdam",
+    "torch.optim.RAdam",
+)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "overrides"),
+    [
+        *((optimizer, ()) for optimizer in OPTIMIZERS),
+        ("sgd", ("+optimizer.maximize=true", "trainer.max_epochs=1")),
+        *(("adamw", (f"scheduler={name}",)) for name in names("scheduler")),
+        ("adam", ("scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=0.1")),
+        ("sgd", ("training.groups=[{pattern: 'head.*', lr: 0.1}]", "training.decay_on=all")),
+        ("sgd", ("regularizer=[l1]", "regularizer.l1.proximal=true", "loss=aucm")),
+        ("adam", ("trainer.gradient_clip_val=0.05", "scheduler=cosine", "scheduler.eta_min=0.001")),
+    ],
+)
+def test_replicates_may_differ_in_learning_rate_and_weight_decay(optimizer: str, overrides: tuple[str, ...]) -> None:
+    own = () if "." in optimizer else (f"optimizer={optimizer}",)
+    base = copy.deepcopy(composed("two", *own, *overrides))
+    if "." in optimizer:
+        base["optimizer"] = {"_target_": optimizer, "_partial_": True}
+    configs = [seeded(base, seed) for seed in range(len(RATES))]
+    for config, rates in zip(configs, RATES, strict=True):
+        config["optimizer"] |= rates
+    assert stacking.why_alone(configs[0], job_of(configs[0])) is None
+    compare(configs)
+
+
+def test_a_scheduler_of_momentum_keeps_rates_apart() -> None:
+    config = composed("two", "optimizer=sgd")
+    config = copy.deepcopy(config)
+    config["scheduler"] = {
+        "_target_": "torch.optim.lr_scheduler.OneCycleLR", "_partial_": True, "max_lr": 0.1, "total_steps": EPOCHS + 1
+    }  # fmt: skip
+    other = copy.deepcopy(config)
+    other["optimizer"]["lr"] = 0.5
+    assert len({stacking.stack_key(each, job_of(each)) for each in (config, other)}) == 2
+    compare([seeded(config, seed) for seed in (0, 1)])
 
 
 def test_what_diverges_leaves_the_others_as_they_are() -> None:

@@ -62,7 +62,7 @@ class GroupLasso(Regularizer):
     def measure(self, step: Step) -> Tensor:
         return total(step, [self._size(weight) ** 0.5 * self._norms(weight).sum() for weight in step.weights.values()])
 
-    def shrunk(self, weights: Mapping[str, Tensor], rates: Mapping[str, float]) -> dict[str, Tensor]:
+    def shrunk(self, weights: Mapping[str, Tensor], rates: Mapping[str, float | Tensor]) -> dict[str, Tensor]:
         if not self.acts_after_step:
             return {}
         strength = self.present_strength

@@ -52,7 +52,7 @@ class L1(Regularizer):
     def measure(self, step: Step) -> Tensor:
         return total(step, [weight.abs().sum() for weight in step.weights.values()])
 
-    def shrunk(self, weights: Mapping[str, Tensor], rates: Mapping[str, float]) -> dict[str, Tensor]:
+    def shrunk(self, weights: Mapping[str, Tensor], rates: Mapping[str, float | Tensor]) -> dict[str, Tensor]:
         if not self.acts_after_step:
             return {}
         strength = self.present_strength

@@ -7,7 +7,6 @@ import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +20,9 @@ from lossbench.objective.regularizer import weight_names
 from lossbench.training.batched.batches import StackedBatches
 from lossbench.training.batched.network import StackedNetwork
 from lossbench.training.batched.objective import StackedObjective
+from lossbench.training.batched.optimizer import StackedOptimizer
 from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
-from lossbench.training.optimizer import build_optimizer, build_scheduler, step_scheduler
 from lossbench.training.selection import Selection
 
 # Replicates that are validated together: more leave the processor's caches.
@@ -93,36 +92,14 @@ class _Stack:
         for objective in self.objectives:
             _move(objective, device)
         self.weights = {name: self.network.parameters[name] for name in weight_names(self.network.template)}
-        self.optimizer = self._optimizer()
-        self.scheduler = build_scheduler(jobs[0], self.optimizer)
+        self.optimizer = StackedOptimizer(jobs, list(self._trained()))
         self.selection = Selection(jobs[0].rule, len(jobs))
         self.failures: list[Diverged | None] = [None] * len(jobs)
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
         self.kept: list[Tensor] | None = None
         self.names = metrics.names_for(jobs[0].dataset.task.n_classes, ece=False)
         self.sums: list[tuple[list[str], Tensor]] = []
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        """Build the first job's optimizer over the stacked parameters, those of every kind of loss among them."""
-        groups: list[dict[str, Any]] = []
-        for rows, objective in zip(self.slices, self.objectives, strict=True):
-            job = self.jobs[rows.start]
-            own = {id(tensor): self.network.parameters[name] for name, tensor in job.network.named_parameters()}
-            own |= {id(tensor): objective.parameters[name] for name, tensor in job.objective.named_parameters()}
-            for group in build_optimizer(job).param_groups:
-                settings = {key: value for key, value in group.items() if key != "params"}
-                members = [own[id(parameter)] for parameter in group["params"]]
-                known = next((other for other in groups if other["settings"] == settings), None)
-                if known is None:
-                    groups.append({"settings": settings, "params": members})
-                else:
-                    # The network's parameters come again with every kind of loss.
-                    seen = {id(parameter) for parameter in known["params"]}
-                    known["params"].extend(member for member in members if id(member) not in seen)
-        made: torch.optim.Optimizer = self.jobs[0].optimizer(
-            [{"params": group["params"], **group["settings"]} for group in groups]
-        )
-        return made
+        self.ones = [torch.ones(rows.stop - rows.start, dtype=jobs[0].dtype, device=device) for rows in self.slices]
 
     def train(self, epoch: int) -> None:
         """Go once through the training rows."""
@@ -134,18 +111,17 @@ class _Stack:
         for x, target, row_weights in self.batches.epoch(epoch):
             self.optimizer.zero_grad()
             terms = self._terms(x, target, row_weights, noise)
-            torch.cat([found["objective"] for found in terms]).sum().backward()
+            torch.autograd.backward([found["objective"] for found in terms], self.ones)
             if self.clip is not None:
                 self._clip(self.clip)
             self.optimizer.step()
             self._act()
             n_rows = target.shape[1]
             for place, found in enumerate(terms):
-                values = torch.stack([value.detach() for value in found.values()], dim=1).double() * n_rows
-                if seen:
-                    self.sums[place][1].add_(values)
-                else:
-                    self.sums.append((list(found), values))
+                values = torch.stack([value.detach() for value in found.values()], dim=1)
+                if not seen:
+                    self.sums.append((list(found), torch.zeros_like(values, dtype=torch.float64)))
+                self.sums[place][1].add_(values, alpha=n_rows)
             seen += n_rows
         for _, total in self.sums:
             total.div_(seen)
@@ -156,13 +132,17 @@ class _Stack:
         if any(objective.differentiates_inputs for objective in self.objectives):
             x = x.detach().requires_grad_()
         scores, features = self.network(x, self._masks(target.shape[1], noise), training=True)
+        # Split at once: the backward pass then joins the kinds' gradients, and adds no zeros for the others' rows.
+        sizes = [rows.stop - rows.start for rows in self.slices]
+        scores_of = scores.split(sizes)
+        features_of = [None] * len(sizes) if features is None else features.split(sizes)
         found = []
-        for objective, rows in zip(self.objectives, self.slices, strict=True):
+        for place, (objective, rows) in enumerate(zip(self.objectives, self.slices, strict=True)):
 
             def input_gradient(total: Tensor, rows: slice = rows) -> Tensor:
                 return torch.autograd.grad(total, x, create_graph=True)[0][rows].transpose(1, 2)
 
-            seen = (x[rows].transpose(1, 2), None if features is None else features[rows], scores[rows], target[rows])
+            seen = (x[rows].transpose(1, 2), features_of[place], scores_of[place], target[rows])
             found.append(
                 objective.terms(
                     {name: weight[rows] for name, weight in self.weights.items()},
@@ -178,7 +158,8 @@ class _Stack:
         for objective, rows in zip(self.objectives, self.slices, strict=True):
             if objective.acts_after_step:
                 own = {name: weight.detach()[rows] for name, weight in self.weights.items()}
-                objective.after_step(own, self._rates())
+                rates = {name: self.optimizer.rates(f"network.{name}", rows) for name in own}
+                objective.after_step(own, rates)
 
     def _masks(self, n_rows: int, noise: Sequence[torch.Generator]) -> list[Tensor]:
         template = self.network.template
@@ -187,10 +168,6 @@ class _Stack:
         drawn = [template.draw_masks(n_rows, generator, self.jobs[0].dtype) for generator in noise]
         source = self.batches.source
         return [torch.stack(layer).to(source.device).index_select(0, source) for layer in zip(*drawn, strict=True)]
-
-    def _rates(self) -> dict[str, float]:
-        rates = {id(member): float(group["lr"]) for group in self.optimizer.param_groups for member in group["params"]}
-        return {name: rates[id(weight)] for name, weight in self.weights.items()}
 
     def _clip(self, clip: Clip) -> None:
         if clip.by == "value":
@@ -230,8 +207,7 @@ class _Stack:
             self.histories[number].append(rows[number])
         if rule.metric is not None:
             self._keep(chosen)
-        if self.scheduler is not None:
-            step_scheduler(self.scheduler, {}, rule)
+        self.optimizer.end_epoch(figures)
         return bool((self.selection.stopped | failed).all())
 
     def _find_failures(self, epoch: int) -> None:
@@ -276,14 +252,15 @@ class _Stack:
 
     def _rows(self, epoch: int, figures: Mapping[str, NDArray[np.float64]]) -> list[dict[str, float]]:
         """Return one row of history per replicate, with the ordinary run's keys in its order."""
-        rate = {} if self.scheduler is None else {"train/lr": float(self.optimizer.param_groups[0]["lr"])}
+        rates = self.optimizer.shown()
         table = list(zip(*(values.tolist() for values in figures.values()), strict=True))
         rows = []
         for (names, means), members in zip(self.sums, self.slices, strict=True):
             keys = [f"train/{name}" for name in names]
-            for values, validated in zip(means.tolist(), table[members], strict=True):
+            for number, values in zip(range(members.start, members.stop), means.tolist(), strict=True):
                 of_training = dict(zip(keys, values, strict=True))
-                rows.append({"epoch": epoch, **of_training, **rate, **dict(zip(figures, validated, strict=True))})
+                rate = {} if rates is None else {"train/lr": rates[number]}
+                rows.append({"epoch": epoch, **of_training, **rate, **dict(zip(figures, table[number], strict=True))})
         return rows
 
     def _state(self) -> Iterator[tuple[str, Tensor, slice]]:

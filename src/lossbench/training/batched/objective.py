@@ -120,22 +120,21 @@ class StackedObjective:
         terms["objective"] = reduce(torch.add, terms.values())
         return terms
 
-    def after_step(self, weights: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
+    def after_step(self, weights: Mapping[str, Tensor], rates: Mapping[str, Tensor]) -> None:
         """Project own parameters and shrink the networks' weights, in place, after an optimizer step."""
         with torch.no_grad():
-            own, moved = self._each(_AfterStep, slice(None), dict(weights), plain=dict(rates))
+            own, moved = self._each(_AfterStep, slice(None), dict(weights), dict(rates))
             for name, value in own.items():
                 self.parameters[f"loss.{name}"].copy_(value)
             for name, value in moved.items():
                 weights[name].copy_(value)
 
-    def _each(self, kind: Callable[[Objective], nn.Module], rows: slice, *arguments: Any, plain: Any = None) -> Any:
+    def _each(self, kind: Callable[[Objective], nn.Module], rows: slice, *arguments: Any) -> Any:
         """Call a function of one objective, for all replicates, along the first axis of every argument."""
         module = kind(self.template)
         state = {f"objective.{name}": tensor[rows] for name, tensor in (self.parameters | self.buffers).items()}
-        extra = () if plain is None else (plain,)
         return vmap(
-            lambda state, *given: functional_call(module, state, (*given, *extra)),
+            lambda state, *given: functional_call(module, state, given),
             in_dims=(0, *(None if argument is None else 0 for argument in arguments)),
         )(state, *arguments)
 
@@ -174,6 +173,6 @@ class _Penalties(_OfObjective):
 
 class _AfterStep(_OfObjective):
     def forward(
-        self, weights: dict[str, Tensor], rates: dict[str, float]
+        self, weights: dict[str, Tensor], rates: dict[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         return self.objective.moved_after_step(weights, rates)
