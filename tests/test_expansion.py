@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -27,7 +27,11 @@ class Hydra:
         self.config = self.loader.load_configuration("train", [], RunMode.MULTIRUN)
 
     def expand(self, *overrides: str) -> list[list[str]]:
-        return expansion.expand(OverridesParser.create(config_loader=self.loader).parse_overrides(list(overrides)))
+        return self.expand_grids(overrides)
+
+    def expand_grids(self, *grids: Sequence[str]) -> list[list[str]]:
+        parser = OverridesParser.create(config_loader=self.loader)
+        return expansion.expand(*(parser.parse_overrides(list(grid)) for grid in grids))
 
     def slow(self, overrides: list[str]) -> dict[str, Any]:
         """One job by Hydra alone: composed as its launchers compose it, resolved where its jobs resolve."""
@@ -160,6 +164,23 @@ def test_expansion_is_hydras_product_in_its_order(hydra: Hydra) -> None:
         ["loss=mse", "seed=1", "trainer.max_epochs=5"],
     ]
     assert hydra.expand("scheduler=glob(*,exclude=[co*,ex*,pl*])") == [["scheduler=none"], ["scheduler=step"]]
+
+
+def test_grids_follow_each_other_and_no_job_is_there_twice(hydra: Hydra) -> None:
+    grids = [{"data": "iris,wine"}, {"data": "rings", "data.positives": "50,100"}]
+    assert hydra.expand_grids(*expansion.with_grids({"loss": "mse"}, grids, [])) == [
+        ["loss=mse", "data=iris"],
+        ["loss=mse", "data=wine"],
+        ["loss=mse", "data=rings", "data.positives=50"],
+        ["loss=mse", "data=rings", "data.positives=100"],
+    ]
+    assert hydra.expand_grids(*expansion.with_grids({}, grids, ["data=iris"])) == [["data=iris"]]
+
+
+@pytest.mark.parametrize("wrong", [{"data": "iris"}, ["data=iris"], "data=iris"])
+def test_grids_are_a_list_of_mappings(wrong: object) -> None:
+    with pytest.raises(UserError, match=r"hydra\.sweeper\.grids is a list of mappings from keys to values, got "):
+        expansion.with_grids({}, wrong, [])
 
 
 @pytest.mark.parametrize("sweep", ["seed=range(0)"])

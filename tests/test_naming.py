@@ -84,7 +84,7 @@ TABLE = {
     ),
     "of the regularizer": (
         [{"loss": "focal", "regularizer": "l2", "regularizer__l2__strength": s} for s in (0.1, 0.01)],
-        ["focal · l2 l2.strength=0.1", "focal · l2 l2.strength=0.01"],
+        ["focal · l2 strength=0.1", "focal · l2 strength=0.01"],
     ),
     "of the weighting": (
         [{"weighting": "balanced", "weighting__by": by} for by in ("weights", "count")],

@@ -24,15 +24,46 @@ if TYPE_CHECKING:
 _Path = tuple[str | int, ...]
 
 
-def expand(overrides: Sequence[Override]) -> list[list[str]]:
-    """Return one list of overrides per job, in the order in which Hydra's basic sweeper has them."""
+def with_grids(params: Mapping[str, Any], grids: Any, arguments: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of each of a sweep's grids: `params`, those of the grid, and what was typed.
+
+    What was typed wins: a key of a grid leaves where it, or the group that it is a setting of, is typed.
+
+    Raises
+    ------
+    UserError
+        Where `hydra.sweeper.grids` is no list of mappings.
+
+    Examples
+    --------
+    >>> grids = [{"data": "iris"}, {"data": "rings", "data.positives": "50,100"}]
+    >>> with_grids({"seed": 3}, grids, ["loss=mse"])
+    [['seed=3', 'data=iris', 'loss=mse'], ['seed=3', 'data=rings', 'data.positives=50,100', 'loss=mse']]
+    >>> with_grids({}, grids, ["data=wine"])
+    [['data=wine'], ['data=wine']]
+    """
+    if not isinstance(grids, list | type(None)) or not all(isinstance(grid, Mapping) for grid in grids or []):
+        raise UserError(f"hydra.sweeper.grids is a list of mappings from keys to values, got {grids!r}")
+    typed = {argument.lstrip("+~").partition("=")[0].partition("@")[0] for argument in arguments}
+    made = []
+    for grid in grids or [{}]:
+        own = {key: value for key, value in grid.items() if not typed & {key, key.partition(".")[0]}}
+        made.append([*(f"{key}={value}" for key, value in {**params, **own}.items()), *arguments])
+    return made
+
+
+def expand(*grids: Sequence[Override]) -> list[list[str]]:
+    """Return one list of overrides per job: each grid in the order of Hydra's basic sweeper, no job twice."""
+    jobs: dict[tuple[str, ...], list[str]] = {}
     try:
-        jobs: list[list[str]] = BasicSweeper.split_arguments(list(overrides), None)[0]
+        for overrides in grids:
+            for job in BasicSweeper.split_arguments(list(overrides), None)[0]:
+                jobs.setdefault(tuple(job), job)
     except HydraException as error:
         raise UserError(f"sweep: {error}") from error
     if not jobs:
         raise UserError("sweep: the overrides describe no job; a sweep over an empty list has nothing to run")
-    return jobs
+    return list(jobs.values())
 
 
 def compose_all(

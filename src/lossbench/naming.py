@@ -32,6 +32,7 @@ def objective_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         for key, value in setting.items():
             if _scope(key, choice) in varying_settings:
                 group, _, rest = key.partition(".")
+                rest = rest.removeprefix(f"{choice.get(group)}.")  # the strength of l2, where l2 stands before it
                 text = f"{rest}={_text(value)}" if group in PARTS else f"{key}={_text(value)}"
                 own.setdefault(group if group in PARTS else "", []).append(text)
         shown = [part for part in PARTS if part == "loss" or choice[part] != "none" or part in own]

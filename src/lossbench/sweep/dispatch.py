@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 def run_sweep(
-    arguments: Sequence[str], config: DictConfig, loader: ConfigLoader, launcher: Launcher
+    grids: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader, launcher: Launcher
 ) -> list[Sequence[JobReturn]]:
     """Run every combination of the overrides and end in a leaderboard.
 
     Parameters
     ----------
-    arguments
-        Hydra overrides, sweeps included; a later one wins over an earlier one with the same key.
+    grids
+        Hydra overrides of each grid, sweeps included; a later one wins over an earlier one with the same key.
     config
         The sweep's own composed config.
     loader, launcher
@@ -54,7 +54,8 @@ def run_sweep(
     KeyboardInterrupt
         After what finished has been recorded and shown.
     """
-    combinations = expand(OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)))
+    parser = OverridesParser.create(config_loader=loader)
+    combinations = expand(*(parser.parse_overrides(list(grid)) for grid in grids))
     if hasattr(launcher, "expect"):
         launcher.expect(len(combinations))
     jobs, left_out = check_jobs(combinations, compose_all(combinations, config, loader))
