@@ -65,7 +65,17 @@ def ours(part: str) -> list[str]:
     return [module for module in FILES if module == part or module.startswith(f"{part}.")]
 
 
-FREE_OF_FRAMEWORKS = ("task", "streams", "errors", "objective", "data", "models", "evaluation", "comparison")
+FREE_OF_FRAMEWORKS = (
+    "task",
+    "streams",
+    "errors",
+    "objective",
+    "data",
+    "models",
+    "evaluation",
+    "inference",
+    "comparison",
+)
 LIGHTNING_FREE_TRAINING = ("selection", "job", "parameters", "optimizer", "forward", "batch_order")
 HYDRA = (
     "cli",
@@ -94,7 +104,10 @@ MAY = {
     "comparison": {"errors", "evaluation"},
     "tracking": {"errors"},
     "training": {*DOMAIN, "evaluation"},
+    "inference": {*DOMAIN, "evaluation", "training"},
 }
+# MLflow runs this file where an exported model is loaded, with the sources of `inference` beside it.
+SERVED = "lossbench.tracking.served"
 
 
 def test_there_is_something_to_look_at() -> None:
@@ -142,6 +155,7 @@ def test_each_framework_has_its_place() -> None:
 def test_no_arrow_runs_back_up(part: str) -> None:
     for module in ours(f"lossbench.{part}"):
         used = {name.split(".")[1] for name in imported(module) if name.startswith("lossbench.")} - {part}
+        used -= {"inference"} if module == SERVED else set()
         assert used <= MAY[part], f"{module} imports {sorted(used - MAY[part])}"
 
 
@@ -158,6 +172,11 @@ def test_reading_and_comparing_needs_no_torch(part: str) -> None:
     for module in ours(f"lossbench.{part}"):
         found = roots(reached(module)) & {"torch", "lightning", "torchmetrics", "hydra"}
         assert not found, f"{module} reaches {found}"
+
+
+def test_using_a_model_needs_no_training_stack() -> None:
+    foreign = roots(reached("lossbench.inference.predictor")) - set(sys.stdlib_module_names) - {"lossbench"}
+    assert foreign == {"torch", "numpy", "pandas", "scipy", "sklearn"}
 
 
 def test_init_files_are_empty_and_the_plugins_have_none() -> None:
@@ -180,6 +199,7 @@ HEAVY = ("torch", "lightning", "mlflow", "optuna", "torchmetrics", "pandas", "sk
     [
         ("import lossbench.cli", set()),
         ("import lossbench.verbs.compare", {"pandas", "scipy", "mlflow", "hydra", "sklearn", "matplotlib"}),
+        ("import lossbench.verbs.predict, lossbench.verbs.export", {"pandas", "scipy", "mlflow"}),
         # Hydra scans its plugins at every --help.
         ("import hydra_plugins.lossbench_sweeper, hydra_plugins.lossbench_searchpath", {"hydra"}),
     ],

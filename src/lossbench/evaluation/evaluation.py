@@ -104,32 +104,71 @@ def evaluate(
     values: dict[str, float] = {}
     reasons: dict[str, str] = {}
     for split, target in labels.items():
-        own = {name: float(value[0]) for name, value in metrics.compute(target, probs[split][None]).items()}
-        recalls = metrics.recall(target, probs[split][None])[0]
-        own |= {f"recall/{k}": float(v) for k, v in zip(task.class_names, recalls, strict=True)}
-        if collection is not None:
-            from lossbench.evaluation.collection import measure  # torchmetrics takes seconds to import
-
-            own |= measure(collection, target, probs[split], task)
-        of_posterior = metrics.compute(target, posteriors[split][None], OF_POSTERIOR)
-        own |= {f"posterior/{name}": float(value[0]) for name, value in of_posterior.items()}
+        own, why = figures(target, probs[split], posteriors[split], task, collection)
         values |= {f"{split}/{name}": value for name, value in own.items()}
-        known = metrics.undefined(target, task.n_classes, task.class_names)
-        known |= {f"recall/{k}": "no row of this class" for k in task.class_names}
-        for name in (name for name, value in own.items() if np.isnan(value)):
-            reasons[f"{split}/{name}"] = known.get(name, "the metric returned NaN")
+        reasons |= {f"{split}/{name}": reason for name, reason in why.items()}
 
     tuned: dict[str, float] = {}
     for metric in thresholds.TUNED if task.binary else ():
         tuned[metric] = thresholds.tune(labels["val"], posteriors["val"][:, 1], metric)
+        unknown = metrics.undefined(labels["val"], task.n_classes, task.class_names) if np.isnan(tuned[metric]) else {}
         for split, target in labels.items():
-            key = f"{split}/tuned/{metric}"
-            values[key] = thresholds.at(target, posteriors[split][:, 1], tuned[metric])[metric]
-            if np.isnan(values[key]):
-                on = "val" if np.isnan(tuned[metric]) else split
-                why = metrics.undefined(labels[on], task.n_classes, task.class_names)[metric]
-                reasons[key] = f"{why} in {on}, which tunes it" if np.isnan(tuned[metric]) else why
+            own, why = figures_at({metric: tuned[metric]}, target, posteriors[split], task, unknown)
+            values |= {f"{split}/{name}": value for name, value in own.items()}
+            reasons |= {f"{split}/{name}": reason for name, reason in why.items()}
     return Evaluation(values, reasons, tuned, kind, state, probs, posteriors)
+
+
+def figures(
+    target: NDArray[np.int64],
+    probs: Floats,
+    posteriors: Floats,
+    task: Task,
+    collection: MetricCollection | None = None,
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the figures of some rows by metric, ``recall/<class>`` and ``posterior/<metric>``, and why any is NaN."""
+    own = {name: float(value[0]) for name, value in metrics.compute(target, probs[None]).items()}
+    recalls = metrics.recall(target, probs[None])[0]
+    own |= {f"recall/{k}": float(v) for k, v in zip(task.class_names, recalls, strict=True)}
+    if collection is not None:
+        from lossbench.evaluation.collection import measure  # torchmetrics takes seconds to import
+
+        own |= measure(collection, target, probs, task)
+    of_posterior = metrics.compute(target, posteriors[None], OF_POSTERIOR)
+    own |= {f"posterior/{name}": float(value[0]) for name, value in of_posterior.items()}
+    known = metrics.undefined(target, task.n_classes, task.class_names)
+    known |= {f"recall/{k}": "no row of this class" for k in task.class_names}
+    undefined = (name for name, value in own.items() if np.isnan(value))
+    return own, {name: known.get(name, "the metric returned NaN") for name in undefined}
+
+
+def figures_at(
+    tuned: Mapping[str, float],
+    target: NDArray[np.int64],
+    posteriors: Floats,
+    task: Task,
+    untuned: Mapping[str, str] | None = None,
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return ``tuned/<metric>`` of some rows at each metric's own threshold, and why any is NaN.
+
+    Parameters
+    ----------
+    tuned
+        Thresholds by metric, NaN where validation could not tune it.
+    untuned
+        Why it could not, by metric.
+    """
+    values: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for metric, threshold in tuned.items():
+        key = f"tuned/{metric}"
+        values[key] = thresholds.at(target, posteriors[:, 1], threshold)[metric]
+        if np.isnan(threshold):
+            why = (untuned or {}).get(metric, f"{metric} is undefined")
+            reasons[key] = f"{why} in val, which tunes it"
+        elif np.isnan(values[key]):
+            reasons[key] = metrics.undefined(target, task.n_classes, task.class_names)[metric]
+    return values, reasons
 
 
 def _posteriors(

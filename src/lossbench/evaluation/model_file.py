@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 from torch import nn
 
-from lossbench.data.dataset import Dataset
-from lossbench.evaluation.evaluation import Evaluation
+from lossbench.errors import UserError
+
+if TYPE_CHECKING:
+    from lossbench.data.dataset import Dataset
+    from lossbench.evaluation.evaluation import Evaluation
 
 FORMAT = 2
 
@@ -49,15 +55,35 @@ def dump(
     return buffer.getvalue()
 
 
-def load(path: str | Path) -> dict[str, Any]:
+def load(source: str | Path | BinaryIO, name: str = "") -> dict[str, Any]:
     """Return what :func:`dump` wrote; nothing in the file is executed.
+
+    Parameters
+    ----------
+    source
+        A path, or an open file.
+    name
+        What messages call it; its path, unless given.
 
     Raises
     ------
-    ValueError
-        For a file of another format.
+    UserError
+        For a file that holds anything but tensors and plain containers, or that is no model of this format.
     """
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    name = name or str(source)
+    try:
+        with warnings.catch_warnings():
+            # About the protocol of a pickle that is refused a moment later.
+            warnings.simplefilter("ignore")
+            content = torch.load(source, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"names {found[1]!r}" if found else "holds more than tensors and plain containers"
+        raise UserError(f"{name} is refused: it {what}, and loading a model never runs code") from error
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror or error}") from error
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError) as error:
+        raise UserError(f"{name} is no model file, or a broken one") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path} is no model of format {FORMAT} that lossbench wrote")
+        raise UserError(f"{name} is no model of format {FORMAT}, which this release of lossbench reads")
     return content
