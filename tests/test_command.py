@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
-from lossbench.cli import dispatch
+from lossbench.cli import VERBS, dispatch
 from lossbench.tracking import read
 from lossbench.tracking.store import Store, open_store
 
@@ -129,8 +129,7 @@ def test_help_lists_verbs_and_choices(lossbench: Command) -> None:
     ended = lossbench("--help")
     assert ended.status == 0
     for word in (
-        "lossbench compare",
-        "lossbench ui",
+        *(f"lossbench {verb}" for verb in VERBS),
         "data: breast_cancer, digits, digits_ovr, iris, rings",
         "loss: ",
         "max_epochs: 20",

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lossbench import composition
 from lossbench.tracking.store import Store, open_store
+
+if TYPE_CHECKING:
+    from lossbench.inference.predictor import Predictor
+    from lossbench.tracking.find import Found
 
 
 def add_store_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,3 +25,35 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
 def store_from(given: argparse.Namespace) -> Store:
     """Open the store that the options name."""
     return open_store(given.mlruns or composition.project() / "mlruns", given.uri, given.experiment)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the run whose model is meant, and ``--trust``."""
+    parser.add_argument(
+        "run",
+        help="id of a run or its beginning, name of a registered model (name, name/3, name@alias), or 'best of SWEEP' "
+        "(picked by validation; SWEEP may be last)",
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="build parts that the model names from packages other than lossbench and torch, which may run any code",
+    )
+
+
+def model_from(store: Store, given: argparse.Namespace) -> tuple[Found, bytes]:
+    """Return the run that the arguments name, and its model's file."""
+    from lossbench.finding import find_run
+    from lossbench.tracking.find import model_of
+
+    found = find_run(store, given.run)
+    return found, model_of(store, found)
+
+
+def predictor_from(store: Store, given: argparse.Namespace) -> tuple[Predictor, Found]:
+    """Return the model of the run that the arguments name, ready to predict, and the run."""
+    found, model = model_from(store, given)
+    # torch takes seconds to import, which a run that is not there should not cost.
+    from lossbench.inference.predictor import Predictor
+
+    return Predictor.load(io.BytesIO(model), f"the model of run {found.run_id}", trust=given.trust), found

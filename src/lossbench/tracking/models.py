@@ -1,0 +1,139 @@
+"""Exported models in MLflow: saved with all that they need, logged under their run, registered on request."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lossbench.errors import UserError
+from lossbench.tracking import address
+from lossbench.tracking.client import LoggedModelOutput, MlflowException
+from lossbench.tracking.store import Store
+
+NAME = "model"
+
+
+@dataclass(frozen=True)
+class Package:
+    """What goes into an exported model.
+
+    Parameters
+    ----------
+    model, code
+        The model's file, and the folder of the sources that read it.
+    inputs
+        MLflow's type of each raw column (``double``, ``string``, ``any``).
+    outputs
+        MLflow's type of each column of a prediction.
+    params
+        What a caller may set for a call, with its default.
+    example
+        A row of raw columns.
+    requirements
+        Packages as pip takes them; MLflow adds itself.
+    trust
+        Whether parts of other packages may be built when it is loaded.
+    metadata
+        Kept in the model's description.
+    """
+
+    model: Path
+    code: Path
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    params: Mapping[str, float]
+    example: pd.DataFrame
+    requirements: Sequence[str]
+    trust: bool
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Where an exported model stands: its address, and the version under which it is registered."""
+
+    uri: str
+    name: str | None = None
+    version: str | None = None
+
+
+def log_model(store: Store, run_id: str, package: Package, register: str | None = None) -> Logged:
+    """Log a model under its run, ``runs:/<run id>/model``, and register it under a name.
+
+    Raises
+    ------
+    UserError
+        For a name that MLflow's registry refuses.
+    """
+    client = store.client
+    entry = client.create_logged_model(
+        store.experiment_id, NAME, source_run_id=run_id, model_type="lossbench", tags={"lossbench.run": run_id}
+    )
+    try:
+        with tempfile.TemporaryDirectory() as there:
+            folder = Path(there) / NAME
+            save_model(folder, package, run_id=run_id, model_id=entry.model_id, location=entry.artifact_location)
+            client.log_model_artifacts(entry.model_id, str(folder))
+        client.finalize_logged_model(entry.model_id, "READY")
+    except BaseException:
+        client.finalize_logged_model(entry.model_id, "FAILED")
+        raise
+    client.log_outputs(run_id, [LoggedModelOutput(entry.model_id, step=0)])
+    uri = f"runs:/{run_id}/{NAME}"
+    if register is None:
+        return Logged(uri)
+    try:
+        if not any(known.name == register for known in client.search_registered_models(f"name = '{register}'")):
+            client.create_registered_model(register)
+        # Beside a database MLflow would look a models:/ address up in its global store, which is another one.
+        remote = address.scheme_of(store.uri) in address.SERVERS
+        source = f"models:/{entry.model_id}" if remote else entry.artifact_location
+        version = client.create_model_version(register, source, run_id=run_id, model_id=entry.model_id)
+    except MlflowException as error:
+        raise UserError(f"the model is logged as {uri}, but cannot be registered as {register!r}: {error}") from error
+    return Logged(uri, register, str(version.version))
+
+
+def save_model(folder: Path, package: Package, **identity: str) -> None:
+    """Write an MLflow model of the flavor ``python_function`` into a folder.
+
+    Requirements, signature and example are all given: inferring them would load the model in other processes, which
+    takes some ten seconds.
+    """
+    from mlflow.models import Model, ModelSignature
+    from mlflow.pyfunc import save_model as save
+    from mlflow.types.schema import AnyType, ColSpec, ParamSchema, ParamSpec, Schema
+
+    from lossbench.tracking import served
+
+    # It announces at INFO that it validates, whatever the level of its parent.
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
+    model = Model(
+        run_id=identity.get("run_id"),
+        artifact_path=identity.get("location"),
+        model_id=identity.get("model_id"),
+        model_uuid=identity.get("model_id"),
+    )
+    params = [ParamSpec(name, "double", default) for name, default in package.params.items()]
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(AnyType() if kind == "any" else kind, name) for name, kind in package.inputs.items()]),
+        outputs=Schema([ColSpec(kind, name) for name, kind in package.outputs.items()]),
+        params=ParamSchema(params) if params else None,  # type: ignore[arg-type]
+    )
+    save(
+        path=str(folder),
+        python_model=str(served.__file__),
+        artifacts={"model": str(package.model), "code": str(package.code)},
+        mlflow_model=model,
+        signature=signature,
+        input_example=package.example,
+        pip_requirements=list(package.requirements),
+        model_config={"trust": package.trust},
+        metadata=dict(package.metadata),
+    )

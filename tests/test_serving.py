@@ -1,0 +1,270 @@
+"""From a recorded run to a model in use, in whole commands: export, predict, evaluate, by id, name or sweep."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow.pyfunc import load_model
+from numpy.testing import assert_allclose
+
+from lossbench.cli import dispatch
+from lossbench.evaluation import model_file
+from lossbench.finding import best_of, find_run
+from lossbench.tracking import read
+from lossbench.tracking.store import Store, open_store
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]
+VERBS = ("export", "predict", "evaluate")
+
+
+class Project(NamedTuple):
+    """A store with one stacked sweep over a person's table: two objectives, two seeds."""
+
+    store: Store
+    table: Path
+    sweep: str
+    runs: pd.DataFrame
+
+
+def table() -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": draw.normal(40, 10, 240), "pays": draw.integers(0, 2, 240)})
+    risk = (frame["age"] - 40) / 10 - frame["pays"] + draw.normal(0, 1, 240)
+    return frame.assign(churned=np.where(risk > 0.5, "yes", "no"))
+
+
+def command(*arguments: str) -> int:
+    """Run the console command in this process."""
+    before, given = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}, sys.argv
+    sys.argv = ["lossbench", *arguments]
+    try:
+        return dispatch(arguments)
+    finally:
+        sys.argv = given
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = tmp_path_factory.mktemp("serving")
+    mlruns, path = folder / "mlruns", folder / "churn.csv"
+    table().to_csv(path, index=False)
+    data = ("data=table", f"data.path={path}", "data.target=churned", "data.batch_size=64")
+    status = command(
+        "-m", *data, "loss=cross_entropy,focal", "seed=0,1", "model.widths=[4]", "trainer.max_epochs=3",
+        f"paths.mlruns={mlruns}",
+    )  # fmt: skip
+    assert status == 0
+    store = open_store(mlruns)
+    sweep = read.last_sweep(store).id
+    runs = read.runs(store, sweep)
+    return Project(store, path, sweep, runs[runs["role"] == "run"].reset_index(drop=True))
+
+
+@pytest.fixture
+def lossbench(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Command:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*arguments: str) -> Ended:
+        capsys.readouterr()
+        status = command(*arguments, "--mlruns", str(project.store.mlruns))
+        return Ended(status, *capsys.readouterr())
+
+    return run
+
+
+def one_line(ended: Ended) -> str:
+    lines = [line for line in ended.err.splitlines() if line.strip()]
+    assert len(lines) == 1, ended.err
+    assert lines[0].startswith("lossbench: ")
+    return lines[0]
+
+
+def recorded(project: Project, run_id: str) -> pd.DataFrame:
+    """What the run itself said of its test rows, by row number."""
+    said = pd.read_parquet(Path(project.store.artifacts.removeprefix("file://")) / project.sweep / "artifacts" /
+                           "predictions.parquet")  # fmt: skip
+    return said[(said["run_id"] == run_id) & (said["split"] == "test")].set_index("row").sort_index()
+
+
+def test_a_run_of_a_stack_predicts_what_it_recorded(lossbench: Command, project: Project, tmp_path: Path) -> None:
+    run_id = project.runs["run_id"][0]
+    ended = lossbench("predict", run_id[:8], str(project.table), "-o", "said.parquet", "--keep", "age")
+    assert ended.status == 0, ended.err
+    assert ended.out == ""
+    assert "240 rows" in ended.err
+    assert "ignored, since training had no such column: 'churned'" in ended.err
+    said = pd.read_parquet(tmp_path / "said.parquet")
+    assert list(said) == ["age", "label", "probability_no", "probability_yes", "score"]
+    before = recorded(project, run_id)
+    assert len(before) > 20
+    after = said.iloc[before.index]
+    assert_allclose(after["score"], before["score_0"], rtol=0, atol=1e-6)
+    assert_allclose(after[["probability_no", "probability_yes"]], before[["posterior_0", "posterior_1"]], atol=1e-6)
+
+
+def test_predictions_on_the_terminal_are_csv(lossbench: Command, project: Project, tmp_path: Path) -> None:
+    table().drop(columns="churned").to_parquet(tmp_path / "new.parquet")
+    ended = lossbench("predict", "best of last", "new.parquet", "--threshold", "1")
+    assert ended.status == 0, ended.err
+    lines = ended.out.splitlines()
+    assert lines[0] == "label,probability_no,probability_yes,score"
+    assert len(lines) == 241
+    assert {line.split(",")[0] for line in lines[1:]} == {"no"}
+    assert "by its mean val/auroc" in ended.err
+
+
+def test_a_file_is_evaluated_as_the_run_was(lossbench: Command, project: Project, tmp_path: Path) -> None:
+    run = project.runs.iloc[1]
+    table().iloc[recorded(project, run["run_id"]).index].to_csv(tmp_path / "test.csv", index=False)
+    ended = lossbench("evaluate", run["run_id"], "test.csv", "--format", "json")
+    assert ended.status == 0, ended.err
+    found = json.loads(ended.out)["metrics"]
+    assert {"auroc", "posterior/log_loss", "tuned/f1", "recall/yes"} <= set(found)
+    for name, value in found.items():
+        assert value == pytest.approx(run[f"metrics.test/{name}"], abs=1e-6), name
+    shown = lossbench("evaluate", run["run_id"], "test.csv")
+    assert f"{found['auroc']:.4f}" in shown.out
+    assert "thresholds on the posterior" in shown.out
+
+
+def test_an_export_is_a_complete_mlflow_model(
+    lossbench: Command, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = project.runs["run_id"][2]
+    ended = lossbench("export", run_id, "--register", "churn")
+    assert ended.status == 0, ended.err
+    assert f"exported as runs:/{run_id}/model" in ended.out
+    assert "models:/churn/1" in ended.out
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.store.uri)
+    model, again = load_model("models:/churn/1"), load_model(f"runs:/{run_id}/model")
+    raw = table()[["pays", "age"]]
+    said = model.predict(raw)
+    ended = lossbench("predict", "churn", str(project.table), "-o", "said.parquet")
+    assert "version 1 of the registered model 'churn'" in ended.err
+    pd.testing.assert_frame_equal(said, pd.read_parquet(tmp_path / "said.parquet"), check_dtype=False, atol=1e-12)
+    pd.testing.assert_frame_equal(again.predict(raw), said)
+    assert said["label"].nunique() == 2
+    # the tuned threshold, and one for this call
+    cut = model.metadata.metadata["lossbench"]["thresholds"]["f1"]
+    assert (said["label"] == "yes").tolist() == (said["probability_yes"] > cut).tolist()
+    assert set(model.predict(raw, params={"threshold": 0.0})["label"]) == {"yes"}
+    # what MLflow shows of it
+    signature = model.metadata.signature
+    assert signature.inputs.to_dict()[0] == {"name": "age", "type": "double", "required": True}
+    assert signature.outputs.input_names() == ["label", "probability_no", "probability_yes", "score"]
+    assert len(model.predict(model.input_example)) == 1
+    folder = Path(model.metadata.artifact_path.removeprefix("file://"))
+    listed = [line.partition("==")[0] for line in (folder / "requirements.txt").read_text().splitlines()]
+    assert listed == ["mlflow", "numpy", "pandas", "scipy", "scikit-learn", "torch"]
+    assert not list(folder.rglob("*.pkl"))
+    assert lossbench("export", run_id, "--register", "churn").out.rstrip().endswith("models:/churn/2")
+    assert find_run(project.store, "churn/1").run_id == find_run(project.store, "churn").run_id == run_id
+
+
+def test_the_best_of_a_sweep_is_picked_by_validation(project: Project) -> None:
+    means = project.runs.groupby("objective")["metrics.val/auroc"].mean()
+    found = best_of(project.store, "last")
+    own = project.runs.set_index("run_id").loc[found.run_id]
+    assert own["objective"] == means.idxmax()
+    assert "its median one (each has validation rows of its own)" in found.reason
+
+
+@pytest.mark.parametrize(("same_rows", "expected", "why"), [(True, "b", "its best"), (False, "a", "its median one")])
+def test_a_run_whose_validation_rows_were_easy_is_no_better(
+    same_rows: bool, expected: str, why: str, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "run_id": ["a", "b", "c", "d"],
+            "role": "run",
+            "objective": ["focal", "focal", "focal", "brier"],
+            "val_digest": "same" if same_rows else ["1", "2", "3", "1"],
+            "metrics.val/auroc": [0.8, 0.9, 0.7, 0.79],
+            "metrics.test/auroc": [0.5, 0.5, 0.5, 0.99],
+        }
+    )
+    monkeypatch.setattr(read, "runs", lambda *_, **__: frame)
+    monkeypatch.setattr("lossbench.finding.of_run", lambda _, run_id, reason: (run_id, reason))
+    run_id, reason = best_of(project.store, "last")
+    assert run_id == expected
+    assert "focal, by its mean val/auroc of 0.8000 over 3 runs" in reason
+    assert why in reason
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_hostile_model_is_refused_with_one_line(
+    verb: str, lossbench: Command, project: Project, tmp_path: Path
+) -> None:
+    run_id = project.runs["run_id"][3]
+    file = Path(project.store.client.get_run(run_id).info.artifact_uri.removeprefix("file://")) / "model.pt"
+    whole = file.read_bytes()
+    content = model_file.load(file)
+    content["config"]["loss"] = {"_target_": "os.system", "command": f"touch {tmp_path / 'touched'}"}
+    more = [] if verb == "export" else [str(project.table)]
+    try:
+        torch.save(content, file)
+        ended = lossbench(verb, run_id, *more)
+    finally:
+        file.write_bytes(whole)
+    assert ended.status == 2
+    assert "names 'os.system', which is no part of lossbench or torch" in one_line(ended)
+    assert not (tmp_path / "touched").exists()
+    assert lossbench(verb, run_id, *more).status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("predict", "nobody", "churn.csv"), "neither the id of a run in .* nor a registered model"),
+        (("predict", "best of nothing", "churn.csv"), "no sweep is named 'nothing'"),
+        (("predict", "RUN", "none.csv"), "there is no file none.csv"),
+        (("predict", "RUN", "missing.csv"), r"column 'pays' is missing; did you mean 'pay'\?"),
+        (("predict", "RUN", "wrong.csv"), r"column 'age' needs a number in row 2, got 'old'"),
+        (("predict", "RUN", "churn.csv", "--keep", "id"), "--keep names 'id', which the table has not"),
+        (("predict", "RUN", "churn.csv", "--threshold", "auroc"), "a threshold is a number or one tuned for f1"),
+        (("predict", "RUN", "churn.csv", "-o", "said.xlsx"), "written as .csv or .parquet"),
+        (("evaluate", "RUN", "unlabelled.csv"), "there is no column 'churned' with the true classes"),
+        (("evaluate", "RUN", "odd.csv"), "column 'churned' has 'perhaps' in row 2, classes are 'no', 'yes'"),
+        (("export", "RUN", "--code", "nowhere.py"), "there is no file or folder nowhere.py"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    arguments: tuple[str, ...], message: str, lossbench: Command, project: Project, tmp_path: Path
+) -> None:
+    whole = table()
+    tables = {
+        "churn": whole,
+        "missing": whole.rename(columns={"pays": "pay"}),
+        "wrong": whole.astype({"age": object}).assign(age=["40", "old", *["1"] * 238]),
+        "unlabelled": whole.drop(columns="churned"),
+        "odd": whole.assign(churned=["no", "perhaps", *["yes"] * 238]),
+    }
+    for name, frame in tables.items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    given = [project.runs["run_id"][0] if word == "RUN" else word for word in arguments]
+    ended = lossbench(*given)
+    assert ended.status == 2
+    line = ended.err.splitlines()[-1]
+    assert line.startswith("lossbench: ")
+    assert re.search(message, line), line
+    assert not list(tmp_path.glob("*said*"))
