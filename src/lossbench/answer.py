@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +14,15 @@ from rich.console import Console
 from lossbench.comparison import render
 from lossbench.comparison.leaderboard import leaderboard
 from lossbench.comparison.pairs import LABEL, labelled
+from lossbench.comparison.tuning import Tuning, add_budgets, joined
 from lossbench.tracking import links, read
+from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.store import Store
+
+_SAME_TABLE = (
+    "tuning saw other splits of the same table, whose training and validation rows may be judged here: every objective "
+    "gains by that alike, and is a little flattered beside one that was not tuned"
+)
 
 # Shown beside the judged metric where the terminal is wide enough.
 BESIDE = ("average_precision", "log_loss", "accuracy", "tuned/f1")
@@ -37,6 +46,8 @@ class Answer:
         What is compared.
     report
         Where the report lies, once it is written.
+    tuning
+        How the objectives were tuned; None where they were not.
     """
 
     runs: pd.DataFrame
@@ -45,6 +56,7 @@ class Answer:
     left_out: Sequence[tuple[str, str]]
     by: Sequence[str] = ("objective",)
     report: Path | None = None
+    tuning: Tuning | None = None
 
     @property
     def metric(self) -> str:
@@ -52,10 +64,16 @@ class Answer:
 
     @property
     def markdown(self) -> str:
-        return render.to_markdown(self.table, failures=self.failures, left_out=self.left_out)
+        return render.to_markdown(self.table, failures=self.failures, left_out=self.left_out, settings=self._settings)
 
     def show(self, console: Console) -> None:
-        render.show(self.table, failures=self.failures, left_out=self.left_out, console=console)
+        render.show(
+            self.table, failures=self.failures, left_out=self.left_out, settings=self._settings, console=console
+        )
+
+    @property
+    def _settings(self) -> list[tuple[str, str]]:
+        return [] if self.tuning is None else self.tuning.settings
 
 
 def answer(
@@ -101,7 +119,22 @@ def answer(
     )
     table.attrs["notes"] += note
     left_out = [entry for sweep in sweeps for entry in read.left_out(store, sweep)]
-    return Answer(runs, table, read.failures(runs), left_out, by)
+    tunings = [_tuning(store, sweep) for sweep in sweeps]
+    tuning = joined([each for each in tunings if each is not None])
+    if tuning is not None:
+        jobs = labelled(runs[runs["role"] == "run"], by)
+        add_budgets(table, tuning, dict(zip(jobs["objective"], jobs[LABEL], strict=True)))
+        if (jobs["seeds"] == "splits").any():
+            table.attrs["notes"].append(_SAME_TABLE)
+    return Answer(runs, table, read.failures(runs), left_out, by, tuning=tuning)
+
+
+def _tuning(store: Store, sweep: str) -> Tuning | None:
+    uri = store.client.get_run(sweep).info.artifact_uri
+    document, trials = (read_artifact(store, sweep, uri, name) for name in ("tuning.json", "trials.csv"))
+    if document is None or trials is None:
+        return None
+    return Tuning.read(json.loads(document), pd.read_csv(io.BytesIO(trials)))
 
 
 def _baseline(runs: pd.DataFrame, tags: Mapping[str, str], by: Sequence[str]) -> str | None:

@@ -11,6 +11,7 @@ import pandas as pd
 from lossbench.comparison.pairs import LABEL, labelled, metric_column
 from lossbench.comparison.population import DATA, SEED
 from lossbench.comparison.predictions import Curves, Predictions, curves
+from lossbench.comparison.tuning import Tuning
 
 # So many runs of an objective make a band; more would only take longer.
 BAND = 30
@@ -48,6 +49,8 @@ class Evidence:
         What was said about single rows.
     names
         By data.
+    tuning
+        How the objectives were tuned; None where they were not.
     """
 
     runs: pd.DataFrame
@@ -56,6 +59,7 @@ class Evidence:
     history: Callable[[str], pd.DataFrame | None] = lambda _: None
     predictions: Predictions = field(default_factory=lambda: Predictions([]))
     names: Mapping[str, Names] = field(default_factory=dict)
+    tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
         frame = labelled(self.runs, self.by)

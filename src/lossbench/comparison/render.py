@@ -22,6 +22,7 @@ def show(
     *,
     failures: pd.DataFrame | None = None,
     left_out: Sequence[tuple[str, str]] = (),
+    settings: Sequence[tuple[str, str]] = (),
     console: Console | None = None,
 ) -> None:
     """Print a leaderboard, every job that did not finish and every job that was left out, and what it all says.
@@ -37,6 +38,8 @@ def show(
         As from `tracking.read.failures`: `name, overrides, status, error`.
     left_out
         (overrides, reason), as from `tracking.read.left_out`.
+    settings
+        (objective, the setting that tuning found for it), as from `Tuning.settings`.
     """
     console = console or Console()
     columns = _fitting(cells(table), console.width)
@@ -53,7 +56,7 @@ def show(
     console.print(grid)
     for line in remarks(table):
         console.print(Text(line))
-    for heading, entries in problems(failures, left_out):
+    for heading, entries in [*_tuned(settings), *problems(failures, left_out)]:
         console.print(Text(heading, style="bold"))
         for what, why in entries:
             console.print(Text(f"  {what}\n    {why}"))
@@ -63,7 +66,11 @@ def show(
 
 
 def to_markdown(
-    table: pd.DataFrame, *, failures: pd.DataFrame | None = None, left_out: Sequence[tuple[str, str]] = ()
+    table: pd.DataFrame,
+    *,
+    failures: pd.DataFrame | None = None,
+    left_out: Sequence[tuple[str, str]] = (),
+    settings: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Return the same as Markdown; names are escaped, so that one from a table or a config stays text."""
     columns = cells(table)
@@ -73,7 +80,7 @@ def to_markdown(
     lines.append("|" + "|".join(":--" if header == "objective" else "--:" for header in columns) + "|")
     lines += ["| " + " | ".join(map(_escape, row)) + " |" for row in zip(*columns.values(), strict=True)]
     lines += [f"\n{_escape(line)}" for line in remarks(table)]
-    for heading, entries in problems(failures, left_out):
+    for heading, entries in [*_tuned(settings), *problems(failures, left_out)]:
         lines += ["", f"**{_escape(heading)}**", ""]
         lines += [f"- {_escape(what)}: {_escape(why)}" for what, why in entries[:_LISTED]]
         if len(entries) > _LISTED:
@@ -126,6 +133,9 @@ def cells(table: pd.DataFrame) -> dict[str, list[str]]:
     if compared:
         cells["p"] = [_p(value) for value in table["p"]]
         cells["interval"] = [_interval(low, high) for low, high in zip(table["low"], table["high"], strict=True)]
+    if "trials" in table:
+        both = zip(table["trials"], table["failed_trials"], strict=True)
+        cells["trials"] = ["" if n != n else f"{n:.0f}{f' + {lost:.0f} failed' if lost else ''}" for n, lost in both]
     cells["n"] = [str(n) for n in table["n"]]
     cells["sd"] = [_number(value) for value in table["sd"]]
     # How many pairs goes without saying unless it is fewer than the runs.
@@ -158,6 +168,10 @@ def _fitting(cells: dict[str, list[str]], width: int) -> dict[str, list[str]]:
         used += widths[name]
         kept[name] = column
     return kept
+
+
+def _tuned(settings: Sequence[tuple[str, str]]) -> list[tuple[str, list[tuple[str, str]]]]:
+    return [("Settings that tuning found", list(settings))] if settings else []
 
 
 def problems(

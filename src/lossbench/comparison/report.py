@@ -28,10 +28,12 @@ from lossbench.comparison.figures import (
     style,
     thresholds,
     training,
+    tuning,
 )
 from lossbench.comparison.figures.picture import Picture
 from lossbench.comparison.population import DATA
 from lossbench.comparison.protocol import protocol, settings
+from lossbench.comparison.tuning import Tuning, setting
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -53,6 +55,8 @@ OF_ONE: tuple[Callable[[Evidence, str], Picture | None], ...] = (
     regions.regions,
     distributions.distributions,
 )
+
+OF_TUNING: tuple[Callable[[Evidence], Picture | None], ...] = (tuning.history, tuning.importances)
 
 METRICS = (
     "auroc", "auroc_micro", "average_precision", "accuracy", "balanced_accuracy", "f1", "tuned/f1", "mcc", "tuned/mcc",
@@ -131,8 +135,10 @@ def report(evidence: Evidence, about: About) -> Report:
     """Make the page; a figure that has nothing to say about these runs is left out."""
     with style.styled():
         whole = [_drawn(draw(evidence), "") for draw in OF_ALL]
+        tried = [_drawn(draw(evidence), "") for draw in OF_TUNING]
         single = {data: [_drawn(draw(evidence, data), data) for draw in OF_ONE] for data in evidence.data}
     figures = [picture for picture in whole if picture is not None]
+    of_tuning = [picture for picture in tried if picture is not None]
     by_data = {data: [picture for picture in found if picture is not None] for data, found in single.items()}
     several = len(evidence.data) > 1
     environment = Environment(
@@ -151,6 +157,9 @@ def report(evidence: Evidence, about: About) -> Report:
         leaderboard=_leaderboard(table),
         remarks=render.remarks(table),
         figures=figures,
+        tuning=None if evidence.tuning is None else _budgets(evidence.tuning),
+        tuning_notes=[] if evidence.tuning is None else evidence.tuning.notes,
+        tuning_figures=of_tuning,
         datasets=[
             {
                 "name": data,
@@ -166,7 +175,7 @@ def report(evidence: Evidence, about: About) -> Report:
         settings=settings(evidence),
         problems=render.problems(about.failures, about.left_out),
     )
-    return Report(html, [*figures, *(picture for found in by_data.values() for picture in found)])
+    return Report(html, [*figures, *of_tuning, *(picture for found in by_data.values() for picture in found)])
 
 
 def _drawn(picture: Picture | None, data: str) -> Drawn | None:
@@ -195,6 +204,26 @@ def _leaderboard(table: pd.DataFrame) -> Grid:
         list(zip(*(columns[name] for name in first), strict=True)),
         dim=frozenset(number for number, role in enumerate(table["role"]) if role == "reference"),
     )
+
+
+def _budgets(tuned: Tuning) -> Grid:
+    rows = [
+        [
+            str(row["objective"]),
+            str(row["finished"]),
+            str(row["failed"]),
+            _value(row["default"]),
+            _value(row["best"]),
+            setting(row["setting"]) or "given up",
+        ]
+        for row in tuned.found.to_dict("records")
+    ]
+    headers = ["objective", "finished trials", "failed", "default", "best", "setting"]
+    return Grid(f"Budget and best setting of each objective by {tuned.metric}", headers, rows)
+
+
+def _value(value: float) -> str:
+    return "–" if value != value else f"{value:.4f}"
 
 
 def _metrics(evidence: Evidence, data: str) -> Grid:
