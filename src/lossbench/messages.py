@@ -6,7 +6,12 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf.errors import (
     ConfigKeyError,
     InterpolationKeyError,
@@ -26,6 +31,8 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[str, i
         return _flat(str(error)), USER_ERROR
     if isinstance(error, MissingConfigException):
         return _no_such_choice(error), USER_ERROR
+    if isinstance(error, OverrideParseException):
+        return _override(error), USER_ERROR
     if isinstance(error, MissingMandatoryValue):
         return _missing_value(error), USER_ERROR
     if isinstance(error, ConfigCompositionException):
@@ -49,6 +56,15 @@ def _no_such_choice(error: MissingConfigException) -> str:
     near = get_close_matches(name, options, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{group}={name}: no such choice; {group} is one of {', '.join(options)}{hint}"
+
+
+def _override(error: OverrideParseException) -> str:
+    key, _, value = str(error.override).partition("=")
+    if not value.isascii():
+        # Hydra's grammar knows letters beyond ASCII within quotes alone.
+        quoted = re.sub(r"[^\W\d][\w ]*", lambda word: f'"{word.group()}"', value)
+        return f"{error.override}: letters beyond ASCII need quotes of both kinds: '{key}={quoted}'"
+    return _flat(str(error))
 
 
 def _missing_value(error: MissingMandatoryValue) -> str:

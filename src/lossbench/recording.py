@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,6 +46,7 @@ VERSIONED = (
     "scikit-learn",
 )
 PREDICTIONS = "predictions.parquet"
+_WEIGHED = "in the training loss; metrics count every row once"
 _MLFLOW_TYPES = {"numeric": "double", "boolean": "boolean", "categorical": "string", "date": "datetime"}
 
 
@@ -128,6 +130,9 @@ def tags(config: Mapping[str, Any], job: Job) -> dict[str, Any]:
         "lossbench.objective_fingerprint": composition.objective_fingerprint(config),
         "lossbench.data": job.dataset.name,
         "lossbench.seeds": job.dataset.seeds,
+        "lossbench.classes": json.dumps(job.dataset.task.class_names, ensure_ascii=False),
+        "lossbench.positive": job.dataset.task.class_names[1] if job.dataset.task.binary else None,
+        "lossbench.row_weights": _WEIGHED if job.dataset.train.weight is not None else None,
         **rows_tags(job.dataset),
         "lossbench.seed": config["seed"],
         "lossbench.fold": fold,

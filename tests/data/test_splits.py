@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossbench.data.splits import Split, by_fold, by_fraction
+from lossbench.data.splits import Split, as_given, by_fold, by_fraction, by_group, by_group_fold, by_time
 from lossbench.errors import DataError
 
 law = settings(derandomize=True, deadline=None, max_examples=40)
@@ -114,3 +116,92 @@ def test_folds_need_as_many_rows_of_every_class() -> None:
     assert len(by_fold(y, names, 0.2, folds=4, fold=0, seed=0).test) == 26
     with pytest.raises(DataError, match="5 folds need 5 rows of every class, class 'class 1' has 4"):
         by_fold(y, names, 0.2, folds=5, fold=0, seed=0)
+
+
+@law
+@given(groups=st.integers(12, 40), val=fractions, test=st.one_of(st.just(0.0), fractions), seed=st.integers(0, 99))
+def test_groups_stay_together(groups: int, val: float, test: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    group = random.integers(0, groups, 600)
+    y = random.integers(0, 2, 600)
+    split = by_group(y, ["no", "yes"], group, val, test, seed)
+    assert sorted(np.concatenate(parts(split))) == list(range(600))
+    of_part = [set(group[part]) for part in parts(split)]
+    assert sum(map(len, of_part)) == len(set(group))
+    assert (split.test is None) == (test == 0)
+    assert abs(len(split.val) / 600 - val) < 0.15
+
+
+def test_folds_of_groups_cover_the_table() -> None:
+    y, group = np.tile([0, 1], 100), np.repeat(np.arange(20), 10)
+    splits = [by_group_fold(y, ["no", "yes"], group, 0.25, 4, fold, 0) for fold in range(4)]
+    assert sorted(np.concatenate([split.test for split in splits])) == list(range(200))
+    assert all(not set(group[split.train]) & set(group[split.test]) for split in splits)
+    assert not np.array_equal(splits[0].test, by_group_fold(y, ["no", "yes"], group, 0.25, 4, 0, 1).test)
+
+
+@law
+@given(moments=st.lists(st.integers(0, 60), min_size=60, max_size=200), seed=st.integers(0, 9))
+def test_time_never_runs_back(moments: list[int], seed: int) -> None:
+    times = np.array(moments, dtype=float)
+    y = np.arange(len(times)) % 2
+    try:
+        split = by_time(y, ["no", "yes"], times, 0.2, 0.2, seed)
+    except DataError:
+        return
+    assert sorted(np.concatenate(parts(split))) == list(range(len(times)))
+    # strictly: rows of one moment stay together
+    assert times[split.train].max() < times[split.val].min()
+    assert times[split.val].max() < times[split.test].min()
+    other = by_time(y, ["no", "yes"], times, 0.2, 0.2, seed + 1)
+    assert all(set(one) == set(two) for one, two in zip(parts(split), parts(other), strict=True))
+
+
+def test_distinct_moments_give_exact_fractions_in_random_order_within() -> None:
+    y = np.tile([0, 1], 500)
+    split = by_time(y, ["no", "yes"], np.arange(1000.0)[::-1], 0.2, 0.1, seed=0)
+    assert [len(part) for part in parts(split)] == [700, 200, 100]
+    assert 0.4 < (split.train[:350] > 650).mean() < 0.6
+
+
+def test_a_given_split_is_taken_as_it_is() -> None:
+    labels = ["train"] * 50 + [" Dev "] * 20 + ["test"] * 30
+    y = np.tile([0, 1], 50)
+    split = as_given(y, ["no", "yes"], labels, 0.2, 0)
+    assert [set(part) for part in parts(split)] == [set(range(50)), set(range(50, 70)), set(range(70, 100))]
+    without = as_given(y, ["no", "yes"], ["train"] * 80 + ["test"] * 20, 0.25, 0)
+    assert [len(part) for part in parts(without)] == [60, 20, 20]
+    assert as_given(y, ["no", "yes"], ["train"] * 80 + ["val"] * 20, 0.25, 0).test is None
+
+
+@pytest.mark.parametrize(
+    ("cut", "message"),
+    [
+        (
+            lambda y, names: by_group(y, names, np.repeat([0, 1, 2], [40, 30, 30]), 0.2, 0.2, 0),
+            "a test split of whole groups, one of 5 parts, needs 5 groups, got 3",
+        ),
+        (
+            lambda y, names: by_time(y, names, np.repeat([0.0, 1.0], 50), 0.2, 0.2, 0),
+            "an ordered split with val=0.2 and test=0.2 needs moments before, between and after its cuts; the table "
+            "has 2 different ones in 100 rows",
+        ),
+        (
+            lambda y, names: by_time(np.sort(y), names, np.arange(100.0), 0.2, 0.2, 0),
+            "the time split leaves validation without a row of class 'no', of 20 rows",
+        ),
+        (
+            lambda y, names: as_given(y, names, ["train"] * 99 + ["holdout"], 0.2, 0),
+            "the split column says train, val or test, got 'holdout' in row 100",
+        ),
+        (lambda y, names: as_given(y, names, ["test"] * 100, 0.2, 0), "the split column has no row that says train"),
+        (
+            lambda y, names: as_given(y, names, ["train", "val"] * 50, 0.2, 0),
+            "the given split leaves training without a row of class 'yes', of 50 rows",
+        ),
+    ],
+)
+def test_splits_that_cannot_be_made(cut: Any, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        cut(np.tile([0, 1], 50), ["no", "yes"])
+    assert str(caught.value) == message

@@ -140,10 +140,14 @@ def test_missing_or_unreadable_files(tmp_path: Path) -> None:
     assert refusal(tmp_path / "nowhere.csv") == f"there is no file {tmp_path / 'nowhere.csv'}"
     assert refusal(tmp_path) == f"{tmp_path} is not a file"
     for name, content, reason in [
-        ("table.xlsx", b"x", "a table is a .csv or a .parquet file, got"),
+        ("table.xlsx", b"x", "a table is a .csv, .tsv, .txt (also .gz, .bz2, .xz), .parquet, .pq, .feather or .arrow"),
         ("nothing.csv", b"", "is empty"),
         ("header.csv", b"age,churned\n", "has no rows below its header"),
-        ("latin.csv", b"age,churned\n1,caf\xe9\n", "cannot be read as csv"),
+        (
+            "latin.csv",
+            b"age,churned\n1,caf\xe9\n",
+            "is not utf-8: byte 0xe9 in line 2; name its encoding, as in data.enc",
+        ),
         ("ragged.csv", b"age,churned\n1,a\n2,b,3\n", "cannot be read as csv"),
         ("surplus.csv", b"age,churned\n1,a,5\n2,b,3\n", "cannot be read as csv"),
         ("fake.parquet", b"PAR1 not really", "cannot be read as parquet"),
@@ -177,17 +181,28 @@ def test_many_columns_are_not_all_listed(save: Callable[..., str]) -> None:
             "target 'churned' looks like a regression target (float, 40 distinct values); "
             "classes are integers, bools or text",
         ),
-        ("age", ["1", "x"] * (N // 2), "column 'age' is not numeric, it holds 'x' in row 2"),
+        (
+            "age",
+            ["1"] * (N - 1) + ["x"],
+            "column 'age' holds numbers, and 'x' in row 40; say data.missing=[x] where that means a missing value, or "
+            "data.categorical=[age] where the numbers are names",
+        ),
         ("age", [1.0] * (N - 1) + [np.nan], f"column 'age' has a missing value in row {N}"),
         ("age", [1.0] * (N - 1) + [-np.inf], f"column 'age' has an infinite value in row {N}"),
         ("age", [True] * (N - 1) + [None], f"column 'age' has a missing value in row {N}"),
+        (
+            "age",
+            ["01/02/2020", "03/04/2021"] * (N // 2),
+            "column 'age' holds dates like '01/02/2020', in which day and month could be either: say "
+            "data.date_format='%m/%d/%Y' or data.date_format='%d/%m/%Y'",
+        ),
     ],
 )
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_unfit_columns_are_named(
     save: Callable[..., str], ending: str, column: str, values: list[Any], message: str
 ) -> None:
-    assert refusal(save(good().assign(**{column: values}), ending)) == message
+    assert refusal(save(good().assign(**{column: values}), ending), impute=None) == message
 
 
 @pytest.mark.parametrize(
@@ -202,11 +217,14 @@ def test_labels_of_other_types_are_refused(save: Callable[..., str], values: Any
     assert message.startswith(f"target 'churned' needs integers, bools or text, got {shown}")
 
 
-def test_dates_and_text_numbers_are_not_numeric(save: Callable[..., str]) -> None:
-    dates = good().assign(age=pd.date_range("2020-01-01", periods=N))
-    assert "column 'age' is not numeric, it holds '2020-01-01" in refusal(save(dates, "parquet"))
-    text = good().assign(age=[str(row) for row in range(N)])
-    assert "column 'age' is not numeric, it holds values of type" in refusal(save(text, "parquet"))
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [([b"a"] * N, "bytes \"b'a'\""), ([[1]] * N, "ndarray '[1]'"), (pd.to_timedelta(range(N)), "Timedelta '0 days")],
+)
+def test_columns_of_other_types_are_refused(save: Callable[..., str], values: Any, shown: str) -> None:
+    message = refusal(save(good().assign(age=values), "parquet"))
+    assert message.startswith(f"column 'age' holds {shown}")
+    assert message.endswith("which is no number, boolean, text or date; leave it out with data.drop=[age]")
 
 
 def test_positive_must_be_one_of_two_classes(save: Callable[..., str]) -> None:

@@ -67,12 +67,18 @@ class Recipe:
         require(several, "Table", "a whole number max_categories >= 2", max_categories=self.max_categories)
 
 
-def fit(train: pd.DataFrame, kinds: Mapping[str, Kind], recipe: Recipe, formats: Mapping[str, str]) -> Preprocessing:
-    """Fit parsed training rows.
+def fit(
+    parsed: pd.DataFrame,
+    kinds: Mapping[str, Kind],
+    recipe: Recipe,
+    formats: Mapping[str, str],
+    rows: np.ndarray | None = None,
+) -> Preprocessing:
+    """Fit parsed rows.
 
     Parameters
     ----------
-    train
+    parsed
         Columns as `lossbench.data.parsing.parse` leaves them.
     kinds
         Of every column, by name.
@@ -80,6 +86,8 @@ def fit(train: pd.DataFrame, kinds: Mapping[str, Kind], recipe: Recipe, formats:
         What to do with them.
     formats
         How the dates of a column were written, where not in ISO 8601.
+    rows
+        The training rows; None: all.
 
     Examples
     --------
@@ -91,9 +99,11 @@ def fit(train: pd.DataFrame, kinds: Mapping[str, Kind], recipe: Recipe, formats:
     >>> fitted.encode(train).tolist()
     [[1.0, 0.0, 1.0, 0.0], [3.0, 0.0, 0.0, 1.0], [2.0, 1.0, 1.0, 0.0]]
     """
-    return Preprocessing(
-        tuple(_fit(train[name], name, kind, recipe, formats.get(name)) for name, kind in kinds.items())
-    )
+    columns = []
+    for name, kind in kinds.items():
+        values = parsed[name] if rows is None else parsed[name].take(rows)
+        columns.append(_fit(values, name, kind, recipe, formats.get(name)))
+    return Preprocessing(tuple(columns))
 
 
 def _fit(values: pd.Series, name: str, kind: Kind, recipe: Recipe, pattern: str | None) -> Column:

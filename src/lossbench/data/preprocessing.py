@@ -117,13 +117,17 @@ class Preprocessing:
         """
         return self.encode(self.parsed(frame, first_row), first_row, dtype)
 
-    def encode(self, parsed: pd.DataFrame, first_row: int = 1, dtype: Any = np.float64) -> np.ndarray:
-        """Return the matrix (N, F) of columns that are parsed already."""
-        out = np.zeros((len(parsed), self.n_features), dtype=dtype)
+    def encode(
+        self, parsed: pd.DataFrame, first_row: int = 1, dtype: Any = np.float64, rows: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the matrix (N, F) of columns that are parsed already, or of some of their rows."""
+        out = np.zeros((len(parsed) if rows is None else len(rows), self.n_features), dtype=dtype)
         start = 0
+        # Column by column: a second copy of a large table would not fit beside it.
         for column in self.columns:
             stop = start + len(column.features)
-            column.write(parsed[column.name], out[:, start:stop], first_row)
+            values = parsed[column.name]
+            column.write(values if rows is None else values.take(rows), out[:, start:stop], first_row)
             start = stop
         return out
 

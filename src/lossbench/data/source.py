@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from lossbench.data.dataset import Dataset, Rows, Seeds
 from lossbench.data.order import Sampler
 from lossbench.data.preprocessing import Preprocessing
 from lossbench.data.scaling import SCALES, Scale
-from lossbench.data.splits import by_fold, by_fraction
+from lossbench.data.splits import Split, by_fold, by_fraction
 from lossbench.errors import DataError
 from lossbench.task import Task
 
@@ -27,13 +27,16 @@ class Draw:
     Parameters
     ----------
     x
-        (N, F) float64 in original units, finite.
+        (N, F) float64 in original units, finite. (A table's are columns of several kinds: see
+        `lossbench.data.table`.)
     y
         (N,) int64 class indices.
     feature_names, class_names
         One name per column and per class; for two classes, index 1 is the positive class.
     test
         An independent test draw ``(x, y)``; None to split one off.
+    weight
+        Weight of each row (N,) in the training loss; None where all weigh 1.
 
     Raises
     ------
@@ -49,11 +52,12 @@ class Draw:
     lossbench.errors.DataError: column 'age' has a missing value in row 2
     """
 
-    x: np.ndarray
+    x: Any
     y: np.ndarray
     feature_names: tuple[str, ...]
     class_names: tuple[str, ...]
-    test: tuple[np.ndarray, np.ndarray] | None = None
+    test: tuple[Any, np.ndarray] | None = None
+    weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for x, y, where in [
@@ -165,34 +169,46 @@ class Source(ABC):
         """Return the true class posterior as a function of raw x, (N, F) -> (N, K); None where unknown."""
         return None
 
-    def prepare(self) -> Dataset:
-        """Draw, split and scale; whatever is fitted is fitted on the training rows."""
-        draw = self.draw()
+    def cut(self, draw: Draw) -> Split:
+        """Return which rows of a draw land in which split."""
         if self.fold is not None:
-            if draw.test is not None:
-                raise DataError(f"a fold is a test split, but {self.name} has its own test draw, got fold={self.fold}")
-            split = by_fold(draw.y, draw.class_names, self.val, self.folds, self.fold, self.split_seed)
-        else:
-            test = self.test if draw.test is None else 0.0
-            split = by_fraction(draw.y, draw.class_names, self.val, test, self.split_seed)
+            return by_fold(draw.y, draw.class_names, self.val, self.folds, self.fold, self.split_seed)
+        test = self.test if draw.test is None else 0.0
+        return by_fraction(draw.y, draw.class_names, self.val, test, self.split_seed)
 
-        # Task is built before scaling: it refuses a training split that lacks a class.
+    def fit(self, draw: Draw, train: np.ndarray) -> Preprocessing:
+        """Fit the preprocessing on the training rows of a draw."""
+        return Preprocessing.of_matrix(draw.x[train], draw.feature_names, self.scale)
+
+    def encode(self, fitted: Preprocessing, x: Any, index: np.ndarray) -> np.ndarray:
+        """Return some rows of a draw's ``x`` as the network sees them, (N, F)."""
+        return fitted.scale(x[index])
+
+    def prepare(self) -> Dataset:
+        """Draw, split and preprocess; whatever is fitted is fitted on the training rows."""
+        draw = self.draw()
+        if self.fold is not None and draw.test is not None:
+            raise DataError(f"a fold is a test split, but {self.name} has its own test draw, got fold={self.fold}")
+        split = self.cut(draw)
+        fitted = self.fit(draw, split.train)
         counts = np.bincount(draw.y[split.train], minlength=len(draw.class_names))
-        task = Task(draw.x.shape[1], draw.class_names, tuple(int(count) for count in counts))
-        fitted = Preprocessing.of_matrix(draw.x[split.train], draw.feature_names, self.scale)
+        task = Task(fitted.n_features, draw.class_names, tuple(int(count) for count in counts))
 
-        def rows(x: np.ndarray, y: np.ndarray, index: np.ndarray) -> Rows:
-            return Rows(x=fitted.scale(x[index]), y=y[index], index=index)
+        def rows(index: np.ndarray, weight: np.ndarray | None = None) -> Rows:
+            x = self.encode(fitted, draw.x, index)
+            return Rows(x, draw.y[index], index, None if weight is None else weight[index])
 
         test_rows: Rows | None = None
         if draw.test is not None:
-            test_rows = rows(*draw.test, np.arange(len(draw.test[1])))
+            x, y = draw.test
+            index = np.arange(len(y))
+            test_rows = Rows(self.encode(fitted, x, index), y, index)
         elif split.test is not None:
-            test_rows = rows(draw.x, draw.y, split.test)
+            test_rows = rows(split.test)
         return Dataset(
             name=self.name,
-            train=rows(draw.x, draw.y, split.train),
-            val=rows(draw.x, draw.y, split.val),
+            train=rows(split.train, draw.weight),
+            val=rows(split.val),
             test=test_rows,
             task=task,
             preprocessing=fitted,

@@ -1,60 +1,123 @@
-"""A table of the user's own: CSV or Parquet, one row per example, one column the target."""
+"""A table of the user's own: one row per example, one column the target, the others whatever they are."""
 
 from __future__ import annotations
 
-import difflib
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import pandas as pd
 
+from lossbench.data import splits
 from lossbench.data.checks import is_integer, require
 from lossbench.data.dataset import Seeds
+from lossbench.data.dialect import Dialect
+from lossbench.data.fitting import Impute, Recipe, fit
+from lossbench.data.loading import Loaded, Roles, load
+from lossbench.data.memory import require_memory
+from lossbench.data.parsing import Kind
+from lossbench.data.preprocessing import Preprocessing
 from lossbench.data.source import Draw, Source
-from lossbench.data.target import encode
 from lossbench.errors import DataError
+
+# A matrix of more cells is kept in float32, which is what training in single precision sees anyway.
+LARGE = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class TableDraw(Draw):
+    """The rows of a table: ``x`` holds parsed columns of several kinds."""
+
+    loaded: Loaded = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Nothing is left to check: `load` has."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of names, kinds and values."""
+        kinds = self.loaded.kinds.of
+        hashed = hashlib.sha256(repr((kinds, self.class_names, len(self.y))).encode())
+        for x, y in ((self.x, self.y), *([self.test] if self.test else [])):
+            for name in kinds:
+                values = x[name].array
+                if isinstance(values, pd.Categorical):
+                    hashed.update(repr(list(values.categories)).encode())
+                    hashed.update(values.codes.astype(np.int32).data)
+                else:
+                    hashed.update(np.ascontiguousarray(x[name].to_numpy()).data)
+            hashed.update(y.data)
+        if self.weight is not None:
+            hashed.update(self.weight.data)
+        return hashed.hexdigest()
 
 
 @dataclass(kw_only=True)
 class Table(Source):
-    """Rows of a file whose feature columns are numeric or boolean; seeds are splits of this one table.
+    """Rows of a file; seeds are splits of this one table.
 
-    Rows are counted from 1 in messages, the header apart.
+    Numbers, booleans, text and dates are found out (`lossbench.data.kinds.infer`) and become features
+    (`lossbench.data.fitting.Recipe`), fitted on the training rows. Rows are counted from 1 in messages, the header
+    apart.
 
     Parameters
     ----------
     path
-        A ``.csv`` file (commas, a header line) or a ``.parquet`` file; relative to the current folder.
+        Of the file, relative to the current folder: see `lossbench.data.reading.read`.
     target
         The column that is to be predicted: integer, boolean or text. Classes are sorted.
+    classes
+        The classes in the order of their indices; None sorts them. Of two, the last is positive.
     positive
         For two classes, the name of the positive one; None takes the larger in sort order (1 of 0 and 1, True
         of False and True, ``yes`` of ``no`` and ``yes``).
+    drop
+        Columns that are not used.
+    categorical, numeric, boolean, dates
+        Columns of that kind whatever their values look like; a categorical column of a text file is kept as it is
+        written (007 stays 007).
+    date_format
+        How dates are written, as in ``strptime``; None: ISO 8601 or what their values say.
+    weight
+        A column of weights >= 0 that multiply the rows' losses in training; metrics count every row once.
+    group
+        A column whose equal values stay in one split.
+    time
+        A column (numbers or dates) by which the splits are ordered: the last rows are the test split.
+    split_column
+        A column that says ``train``, ``val`` or ``test``.
+    test_path
+        Another file, whose rows are the test split.
+    impute, missing_indicator, scale, min_frequency, max_categories
+        How columns become features: see `lossbench.data.fitting.Recipe`.
+    delimiter, decimal, encoding, missing
+        How a text file is written: see `lossbench.data.dialect.Dialect`.
+    dtype
+        Of the features in memory: ``float64`` or ``float32``; None: float64 up to 16 million cells.
     **others
-        As in `Source`; ``name`` is the file's name without its ending unless given.
+        As in `Source`; ``name`` is the file's name without its ending unless given. Columns that say a row's weight,
+        group, time or split are no features.
 
     Raises
     ------
     ValueError
         For an argument of the wrong type or out of range.
     DataError
-        From `draw`: a missing or unreadable file, an unknown target, fewer than two classes, a target that
-        looks like a regression, no rows, no features, a column that is not numeric, a missing or infinite
-        value.
+        From `draw`: a file that cannot be read, a column that is not there or cannot be used, fewer than two classes,
+        a target that looks like a regression, no rows, no features, rows that do not fit into memory.
 
     Examples
     --------
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = Path(folder.name) / "churn.csv"
-    >>> _ = path.write_text("age,pays,churned" + 5 * "\\n30,True,no" + 5 * "\\n40,False,yes")
-    >>> table = Table(path=str(path), target="churned")
-    >>> table.name, table.draw().x[0].tolist(), table.draw().class_names
-    ('churn', [30.0, 1.0], ('no', 'yes'))
+    >>> _ = path.write_text("age,plan,churned" + 20 * "\\n30,basic,no" + 20 * "\\n,pro,yes")
+    >>> dataset = Table(path=str(path), target="churned").prepare()
+    >>> dataset.name, dataset.feature_names, dataset.task.class_names
+    ('churn', ('age', 'age missing', 'plan=basic', 'plan=pro'), ('no', 'yes'))
     >>> Table(path=str(path), target="churned", positive="no").draw().class_names
     ('yes', 'no')
     >>> Table(path=str(path), target="churn").draw()  # doctest: +ELLIPSIS
@@ -69,88 +132,145 @@ class Table(Source):
     name: str = ""
     path: str
     target: str
+    classes: list[str | int | bool] | None = None
     positive: str | int | bool | None = None
+    drop: list[str] = field(default_factory=list)
+    categorical: list[str] = field(default_factory=list)
+    numeric: list[str] = field(default_factory=list)
+    boolean: list[str] = field(default_factory=list)
+    dates: list[str] = field(default_factory=list)
+    date_format: str | None = None
+    weight: str | None = None
+    group: str | None = None
+    time: str | None = None
+    split_column: str | None = None
+    test_path: str | None = None
+    impute: Impute | None = "median"
+    missing_indicator: bool = True
+    min_frequency: int | float = 5
+    max_categories: int = 20
+    delimiter: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    missing: list[str] = field(default_factory=lambda: ["?"])
+    dtype: Literal["float32", "float64"] | None = None
 
     def __post_init__(self) -> None:
         require(isinstance(self.path, (str, Path)) and str(self.path) != "", "Table", "a path", path=self.path)
-        named = isinstance(self.target, str) or is_integer(self.target)  # Hydra makes an int of a header like 7
-        require(named, "Table", "the name of the target column", target=self.target)
+        tested = self.test_path is None or (isinstance(self.test_path, str) and self.test_path != "")
+        require(tested, "Table", "test_path null or a path", test_path=self.test_path)
+        require(_is_name(self.target), "Table", "the name of the target column", target=self.target)
         self.target = str(self.target)
         plain = self.positive is None or isinstance(self.positive, (str, int))
         require(plain, "Table", "positive null or the name of a class", positive=self.positive)
+        named = self.classes is None or (isinstance(self.classes, list) and len(self.classes) >= 2)
+        require(named, "Table", "classes null or a list of two or more", classes=self.classes)
+        for key in ("drop", "categorical", "numeric", "boolean", "dates"):
+            value = getattr(self, key)
+            valid = isinstance(value, list) and all(map(_is_name, value))
+            require(valid, "Table", f"{key} to be a list of columns", **{key: value})
+            setattr(self, key, [str(name) for name in value])
+        for key in ("weight", "group", "time", "split_column"):
+            value = getattr(self, key)
+            require(value is None or _is_name(value), "Table", f"{key} null or a column", **{key: value})
+            setattr(self, key, None if value is None else str(value))
+        written = self.date_format is None or (isinstance(self.date_format, str) and "%" in self.date_format)
+        require(written, "Table", "date_format null or one like %d.%m.%Y", date_format=self.date_format)
+        valid = isinstance(self.missing, list) and all(isinstance(text, (str, int, float)) for text in self.missing)
+        require(valid, "Table", "missing to be a list of texts", missing=self.missing)
+        require(self.dtype in (None, "float32", "float64"), "Table", "dtype null, float32 or float64", dtype=self.dtype)
         if self.name == "":
-            self.name = Path(self.path).stem
+            self.name = Path(self.path).name.partition(".")[0] or "table"
         super().__post_init__()
+        self._require_one_split()
+        assert self.dialect
+        assert self.recipe
 
-    def draw(self) -> Draw:
-        path = Path(self.path).expanduser()
-        frame = read(path)
-        if self.target not in frame.columns:
-            hint = _nearest(self.target, list(frame.columns))
-            raise DataError(f"{path} has no target column {self.target!r};{hint} It has {_listed(list(frame.columns))}")
-        if len(frame) == 0:
-            raise DataError(f"{path} has no rows below its header")
-        features = frame.drop(columns=self.target)
-        if features.shape[1] == 0:
-            raise DataError(f"{path} has no feature columns beside the target {self.target!r}")
-        y, class_names = encode(frame[self.target], self.target, self.positive)
-        x = np.empty(features.shape, dtype=np.float64)
-        for position, name in enumerate(features.columns):
-            x[:, position] = _numbers(features[name], name)
-        return Draw(x=x, y=y, feature_names=tuple(features.columns), class_names=class_names)
+    def _require_one_split(self) -> None:
+        ways = {"time": self.time, "split_column": self.split_column, "group": self.group}
+        given = [key for key, column in ways.items() if column is not None]
+        rule = "one of time, split_column and group to decide the splits"
+        require(len(given) < 2, "Table", rule, **{key: ways[key] for key in given})
+        for key in ("time", "split_column"):
+            rule = f"fold null with {key}, which decides the test split"
+            require(ways[key] is None or self.fold is None, "Table", rule, fold=self.fold)
+        both = self.test_path is not None and self.split_column is not None
+        require(not both, "Table", "one of test_path and split_column", test_path=self.test_path)
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        """How a text file is written."""
+        return Dialect(self.delimiter, self.decimal, self.encoding, tuple(map(str, self.missing)))
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """How columns become features."""
+        return Recipe(self.impute, self.missing_indicator, self.scale, self.min_frequency, self.max_categories)
+
+    @property
+    def roles(self) -> Roles:
+        """What columns are for."""
+        kinds = {"categorical": self.categorical, "numeric": self.numeric, "boolean": self.boolean, "date": self.dates}
+        said = {name: cast(Kind, kind) for kind, names in kinds.items() for name in names}
+        return Roles(
+            self.target, self.classes, self.positive, tuple(self.drop), said, self.date_format,
+            self.weight, self.group, self.time, self.split_column,
+        )  # fmt: skip
+
+    def draw(self) -> TableDraw:
+        loaded = load(Path(self.path).expanduser(), self.dialect, self.roles, complete=self.impute is None)
+        test = None
+        if self.test_path is not None:
+            test = loaded.another(Path(self.test_path).expanduser(), self.dialect, self.roles, self.impute is None)
+        return TableDraw(
+            x=loaded.frame,
+            y=loaded.y,
+            feature_names=tuple(loaded.frame.columns),
+            class_names=loaded.class_names,
+            test=test,
+            weight=loaded.weight,
+            loaded=loaded,
+        )
+
+    def cut(self, draw: Draw) -> splits.Split:
+        assert isinstance(draw, TableDraw)
+        loaded, seed = draw.loaded, self.split_seed
+        y, names = draw.y, draw.class_names
+        test = self.test if draw.test is None else 0.0
+        if loaded.given is not None:
+            return splits.as_given(y, names, loaded.given, self.val, seed)
+        if loaded.moments is not None:
+            return splits.by_time(y, names, loaded.moments, self.val, test, seed)
+        if loaded.groups is None:
+            return super().cut(draw)
+        if self.fold is None:
+            return splits.by_group(y, names, loaded.groups, self.val, test, seed)
+        return splits.by_group_fold(y, names, loaded.groups, self.val, self.folds, self.fold, seed)
+
+    def fit(self, draw: Draw, train: np.ndarray) -> Preprocessing:
+        assert isinstance(draw, TableDraw)
+        kinds = draw.loaded.kinds
+        if draw.weight is not None and not draw.weight[train].any():
+            raise DataError(f"the weights in column {self.weight!r} are 0 in every training row")
+        fitted = fit(draw.x, kinds.of, self.recipe, kinds.formats, train)
+        rows = len(draw.y) + (len(draw.test[1]) if draw.test else 0)
+        # In float64 the training tensors are a second copy, in single precision.
+        cell = 12 if self._dtype(rows * fitted.n_features) == np.float64 else 4
+        require_memory(
+            cell * rows * fitted.n_features,
+            f"{self.path} as {rows} rows of {fitted.n_features} features",
+            "leave columns out (data.drop) or lower data.max_categories",
+        )
+        return fitted
+
+    def encode(self, fitted: Preprocessing, x: Any, index: np.ndarray) -> np.ndarray:
+        return fitted.encode(x, dtype=self._dtype(len(x) * fitted.n_features), rows=index)
+
+    def _dtype(self, cells: int) -> type[np.floating]:
+        single = cells > LARGE if self.dtype is None else self.dtype == "float32"
+        return np.float32 if single else np.float64
 
 
-def read(path: Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file, columns named by text; every failure is a one-line DataError."""
-    if not path.is_file():
-        raise DataError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
-    ending = path.suffix.lower()
-    if ending not in (".csv", ".parquet"):
-        raise DataError(f"a table is a .csv or a .parquet file, got {path}")
-    try:
-        with warnings.catch_warnings():
-            # pandas would drop the surplus fields of a row that is longer than the header, with a warning.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            # index_col=False: such a row must not turn the first column into an index either.
-            csv = ending == ".csv"
-            frame = pd.read_csv(path, index_col=False, low_memory=False) if csv else pd.read_parquet(path)
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{path} is empty") from None
-    except (OSError, ValueError, NotImplementedError, pd.errors.ParserWarning) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as {ending[1:]}: {reason}") from error
-    frame.columns = pd.Index([str(name) for name in frame.columns], dtype=object)
-    return frame
-
-
-def _numbers(column: pd.Series, name: str) -> np.ndarray:
-    """Return a numeric or boolean column as float64, missing values as NaN."""
-    if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "boolean":
-        column = column.astype("boolean")  # what pandas makes of bools with gaps
-    kind = column.dtype
-    if pd.api.types.is_complex_dtype(kind) or not (
-        pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)
-    ):
-        raise DataError(f"column {name!r} is not numeric, it holds {_example(column)}")
-    return column.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _example(column: pd.Series) -> str:
-    """Name the first value of a column that is no number, and its row."""
-    filled = column.notna().to_numpy()
-    numbers = pd.to_numeric(column.astype(str), errors="coerce").notna().to_numpy()
-    rows = np.flatnonzero(filled & ~numbers)
-    if len(rows) == 0:
-        return f"values of type {column.dtype}"
-    return f"{str(column.iloc[rows[0]])[:40]!r} in row {rows[0] + 1}"
-
-
-def _nearest(name: str, choices: Sequence[str]) -> str:
-    by_fold = {choice.casefold(): choice for choice in choices}
-    close = difflib.get_close_matches(name.casefold(), by_fold, n=1)
-    return f" did you mean {by_fold[close[0]]!r}?" if close else ""
-
-
-def _listed(names: Sequence[str], limit: int = 20) -> str:
-    shown = ", ".join(repr(name) for name in names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+def _is_name(value: object) -> bool:
+    # Hydra makes an int of a header like 7.
+    return (isinstance(value, str) and value != "") or is_integer(value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
+from lossbench.data.parsing import as_text
 from lossbench.errors import DataError
 
 # A float column with more distinct values than this is a quantity, not a set of classes.
@@ -12,20 +15,23 @@ FLOAT_CLASSES = 20
 
 
 def encode(
-    column: pd.Series, name: str, positive: str | int | bool | None = None
+    column: pd.Series,
+    name: str,
+    positive: str | int | bool | None = None,
+    classes: Sequence[str | int | bool] | None = None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return class indices (N,) int64 and the names of the classes.
 
     Classes are sorted: numbers by value, text by code point. With two classes the larger one in this order is
-    the positive class, index 1, unless ``positive`` names the other. Floats that are all integers count as
-    integers (readers make floats of integers for their own reasons).
+    the positive class, index 1, unless ``positive`` names the other or ``classes`` gives the order. Floats that are
+    all integers count as integers (readers make floats of integers for their own reasons).
 
     Raises
     ------
     DataError
         For a missing label, fewer than two classes, a float column with more than 20 distinct values (a
-        regression target), a type that is neither integer, bool nor text, or a ``positive`` that is no class
-        of two.
+        regression target), a type that is neither integer, bool nor text, a ``positive`` that is no class
+        of two, or ``classes`` that are not those of the column.
 
     Examples
     --------
@@ -44,6 +50,15 @@ def encode(
     if len(class_names) < 2:
         raise DataError(f"target {name!r} needs two classes or more, every row has {class_names[0]!r}")
     y = y.astype(np.int64)
+    if classes is not None:
+        order = [str(label) for label in classes]
+        if sorted(order) != sorted(class_names):
+            raise DataError(
+                f"classes={order} are not those of {name!r}, which has {_shown(class_names)} (quote words such as 'no')"
+            )
+        if positive is not None and (len(order) != 2 or str(positive) != order[1]):
+            raise DataError(f"positive={positive!r} and classes={order} disagree: the last of two classes is positive")
+        return np.array([order.index(label) for label in class_names], dtype=np.int64)[y], tuple(order)
     if positive is None:
         return y, class_names
     if len(class_names) > 2:
@@ -53,6 +68,31 @@ def encode(
     if str(positive) == class_names[0]:
         return 1 - y, class_names[::-1]
     return y, class_names
+
+
+def follow(column: pd.Series, name: str, class_names: Sequence[str]) -> np.ndarray:
+    """Return the class indices of a column that is labelled as another was, such as that of a test file.
+
+    Raises
+    ------
+    DataError
+        For a missing label, or one that is none of the classes; its row is named.
+    """
+    codes, distinct = pd.factorize(column)
+    place = {label: number for number, label in enumerate(class_names)}
+    found = np.array([place.get(as_text(label), -1) for label in distinct] + [-1], dtype=np.int64)[codes]
+    if (found < 0).any():
+        row = int(np.argmax(found < 0))
+        label = column.iloc[row]
+        raise DataError(
+            f"target {name!r} has {str(label)[:40]!r} in row {row + 1}, which is none of {_shown(class_names)}"
+        )
+    return found
+
+
+def _shown(class_names: Sequence[str], limit: int = 10) -> str:
+    more = f" and {len(class_names) - limit} more" if len(class_names) > limit else ""
+    return ", ".join(map(repr, class_names[:limit])) + more
 
 
 def _labels(column: pd.Series, name: str) -> np.ndarray:

@@ -1,0 +1,168 @@
+"""Files of tables: CSV in any dialect, Parquet and Feather, compressed or not; every failure is one line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import lzma
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import feather
+
+from lossbench.data.dialect import (
+    BINARY,
+    FOUND_OUT,
+    PACKED,
+    SAMPLE,
+    TEXT,
+    Dialect,
+    Layout,
+    ending_of,
+    is_text_file,
+    lay_out,
+    open_bytes,
+    undecodable,
+)
+from lossbench.errors import DataError
+
+
+def read(path: Path, dialect: Dialect = FOUND_OUT, text: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a table.
+
+    Parameters
+    ----------
+    path
+        ``.csv``, ``.tsv`` or ``.txt``, also with ``.gz``, ``.bz2`` or ``.xz`` behind it; ``.parquet``, ``.pq``,
+        ``.feather`` or ``.arrow``.
+    dialect
+        Of a text file.
+    text
+        Columns of a text file that are kept as they are written: 007 stays 007.
+
+    Raises
+    ------
+    DataError
+        For a file that is missing, empty or cannot be read, and for two columns of one name.
+    """
+    with _reasons(path):
+        if is_text_file(path):
+            layout = lay_out(path, dialect)
+            frame = pd.read_csv(path, **_arguments(layout, dialect, text), low_memory=False)
+        elif ending_of(path) in (".parquet", ".pq"):
+            frame = pd.read_parquet(path)
+        else:
+            frame = feather.read_feather(path)
+    return _named(frame, path)
+
+
+def blocks(path: Path, rows: int, dialect: Dialect = FOUND_OUT) -> Iterator[pd.DataFrame]:
+    """Yield a table ``rows`` rows at a time; of a text file every column as text, so that all blocks are alike."""
+    with _reasons(path):
+        if is_text_file(path):
+            layout = lay_out(path, dialect)
+            arguments = {**_arguments(layout, dialect, layout.names), "decimal": "."}
+            with pd.read_csv(path, **arguments, chunksize=rows) as reader:
+                for block in reader:
+                    yield block if layout.decimal == "." else _with_points(block)
+        elif ending_of(path) in (".parquet", ".pq"):
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=rows):
+                    yield _named(batch.to_pandas(), path)
+        else:
+            whole = feather.read_feather(path)
+            for start in range(0, max(len(whole), 1), rows):
+                yield _named(whole.iloc[start : start + rows], path)
+
+
+def estimate(path: Path, dialect: Dialect = FOUND_OUT) -> int:
+    """Return about how many bytes a table takes in memory, from its beginning or its own statistics; it is not read."""
+    with _reasons(path):
+        if is_text_file(path):
+            layout = lay_out(path, dialect)
+            with open_bytes(path) as file:
+                sample = file.read(SAMPLE)
+                # Of a packed file, how much of it held the sample.
+                packed = getattr(file, "fileobj", getattr(file, "_fp", None))
+                read = packed.tell() if path.suffix.lower() in PACKED and packed is not None else len(sample)
+            whole = path.stat().st_size * len(sample) / max(read, 1)
+            arguments = _arguments(layout, dialect, ())
+            lines = sample.rpartition(b"\n")[0] if len(sample) == SAMPLE else sample
+            try:
+                frame = pd.read_csv(io.BytesIO(lines), **arguments, low_memory=False)
+            except (ValueError, pd.errors.ParserWarning):  # cut within a quoted field: reading says what is wrong
+                return int(2 * whole)
+            return int(frame.memory_usage(deep=True).sum() * whole / max(len(lines), 1))
+        if ending_of(path) in (".parquet", ".pq"):
+            found = pq.ParquetFile(path).metadata
+            sizes = (found.row_group(number).total_byte_size for number in range(found.num_row_groups))
+            return max(8 * found.num_rows * found.num_columns, sum(sizes))
+        return path.stat().st_size
+
+
+def _with_points(block: pd.DataFrame) -> pd.DataFrame:
+    """Write numbers with a decimal comma as those with a point."""
+    return block.apply(lambda column: column.str.replace(r"^\s*([+-]?\d+),(\d+)\s*$", r"\1.\2", regex=True))
+
+
+def _arguments(layout: Layout, dialect: Dialect, text: Sequence[str]) -> dict[str, Any]:
+    return {
+        "sep": layout.delimiter,
+        "decimal": layout.decimal,
+        "encoding": layout.encoding,
+        "header": 0,
+        "names": list(layout.names),
+        # A row that is longer than the header must not turn the first column into an index.
+        "index_col": False,
+        "skipinitialspace": True,
+        "na_values": list(dialect.missing),
+        "dtype": {name: str for name in text if name in layout.names},
+    }
+
+
+def _named(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    names = [str(name) for name in frame.columns]
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DataError(f"{path}: two columns are called {name!r}")
+        seen.add(name)
+    frame.columns = pd.Index(names, dtype=object)
+    return frame
+
+
+@contextmanager
+def _reasons(path: Path) -> Iterator[None]:
+    """Turn whatever a reader raises into one line."""
+    if not path.is_file():
+        raise DataError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
+    ending = ending_of(path)
+    if ending not in (*TEXT, *BINARY):
+        raise DataError(
+            f"a table is a {', '.join(TEXT)} (also .gz, .bz2, .xz), {', '.join(BINARY[:-1])} or {BINARY[-1]} file, "
+            f"got {path}"
+        )
+    try:
+        with warnings.catch_warnings():
+            # pandas would drop the surplus fields of a row that is longer than the header, with a warning.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
+    except DataError:
+        raise
+    except UnicodeDecodeError as error:
+        raise undecodable(path, error.encoding) from None
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path} is empty") from None
+    except MemoryError:
+        raise DataError(f"{path} does not fit into memory") from None
+    except (OSError, EOFError, ValueError, NotImplementedError, OverflowError, zlib.error, lzma.LZMAError,
+            csv.Error, pd.errors.ParserWarning, pa.ArrowException) as error:  # fmt: skip
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path} cannot be read as {ending[1:]}: {reason}") from error
