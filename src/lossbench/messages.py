@@ -18,6 +18,7 @@ from omegaconf.errors import (
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
+from yaml import YAMLError
 
 from lossbench import composition
 from lossbench.errors import UserError
@@ -38,6 +39,8 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[str, i
     if isinstance(error, ConfigCompositionException):
         return _composition(error, arguments), USER_ERROR
     if isinstance(error, InterpolationKeyError | ConfigKeyError):
+        return _flat(str(error)), USER_ERROR
+    if isinstance(error, YAMLError):
         return _flat(str(error)), USER_ERROR
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause = error.__cause__ if isinstance(error.__cause__, UserError) else error

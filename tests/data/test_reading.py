@@ -87,11 +87,22 @@ def test_parquet_and_feather(tmp_path: Path, ending: str) -> None:
     )
 
 
-def test_a_point_and_a_comma_are_no_decimal_comma(tmp_path: Path) -> None:
+def test_numbers_with_a_point_stand_beside_those_with_a_comma(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text("a;b\n1,5;2.5\n2,5;3.5\n")
-    assert lay_out(path).decimal == "."
-    assert read(path)["a"].tolist() == ["1,5", "2,5"]
+    path.write_text("a;b;y\n" + "1,5;2.5;0\n2,25;3.5;1\n" * 20)
+    assert lay_out(path).decimal == ","
+    draw = Table(path=str(path), target="y").draw()
+    assert draw.loaded.kinds.of == {"a": "numeric", "b": "numeric"}
+    assert draw.x.iloc[1].tolist() == [2.25, 3.5]
+
+
+@pytest.mark.parametrize("number", ["1,234", "1.234.567", "12 345,5"])
+def test_marks_between_thousands_are_not_guessed(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a;y\n" + f"{number};0\n{number};1\n" * 20)
+    with pytest.raises(DataError) as caught:
+        Table(path=str(path), target="y").draw()
+    assert str(caught.value).startswith(f"column 'a' holds {number!r} in row 1: a number with a comma or with marks")
 
 
 @pytest.mark.parametrize(

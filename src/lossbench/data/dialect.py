@@ -24,8 +24,7 @@ PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 DELIMITERS = (",", ";", "\t", "|")
 
 SAMPLE = 1 << 18
-_COMMA = re.compile(r"[+-]?\d+,\d+")
-_POINT = re.compile(r"[+-]?\d+\.\d+")
+_COMMA = re.compile(r"[+-]?\d+,(\d+)")
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -45,7 +44,8 @@ class Dialect:
     delimiter
         One character; None: comma, semicolon, tab or bar, whichever divides the lines into equal numbers of fields.
     decimal
-        ``"."`` or ``","``; None: a comma where the delimiter is another and numbers have commas and no points.
+        ``"."`` or ``","``; None: a comma where the delimiter is another and numbers have commas. Numbers with a point
+        are read beside those with a comma.
     encoding
         None: UTF-8, or UTF-16 where a byte order mark says so.
     missing
@@ -139,11 +139,11 @@ def _evenness(records: list[list[str]]) -> tuple[bool, float, int]:
 
 
 def _decimal(delimiter: str, records: list[list[str]]) -> str:
+    """Return a comma where numbers have one, unless it could divide thousands: 1,234 alone says nothing."""
     if delimiter == ",":
         return "."
-    fields = [field.strip() for record in records[1:] for field in record]
-    commas = sum(_COMMA.fullmatch(field) is not None for field in fields)
-    return "," if commas and not any(_POINT.fullmatch(field) for field in fields) else "."
+    found = (_COMMA.fullmatch(field.strip()) for record in records[1:] for field in record)
+    return "," if any(match is not None and len(match.group(1)) != 3 for match in found) else "."
 
 
 def _header(path: Path, record: list[str]) -> tuple[str, ...]:
