@@ -20,7 +20,6 @@ from lossbench.preparation import added_metrics, check, check_around, collection
 from lossbench.training.fit import Fit
 from lossbench.training.forward import scores_of
 from lossbench.training.job import Job
-from lossbench.training.trainer import fit as fit_with_lightning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,6 +149,8 @@ def fit(
     live: bool = False,
 ) -> Fit:
     """Train a job with Lightning; its network and objective end with the selected epoch's parameters."""
+    from lossbench.training.trainer import fit as fit_with_lightning  # Lightning takes seconds to import
+
     every = config["training"]["resume_every"]
     return fit_with_lightning(
         job,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,8 @@ from lossbench.task import Task
 from lossbench.training.forward import attach_head
 from lossbench.training.job import Job
 from lossbench.training.optimizer import build_optimizer, build_scheduler
+from lossbench.training.precision import PRECISIONS, dtype_of
 from lossbench.training.selection import Rule
-from lossbench.training.trainer import build_trainer, dtype_of, quiet
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -111,14 +112,31 @@ def check_around(config: Mapping[str, Any], task: Task) -> None:
     history = config["tracking"]["history"]
     if history not in ("every", "none"):
         _require_whole("tracking.history (every, none, or every so many epochs)", history)
+    # Lightning and torchmetrics take seconds to import, and would not refuse what lossbench ships.
     around = {"trainer": config["trainer"], "callbacks": config["callbacks"], "loggers": config["tracking"]["loggers"]}
-    _check_trainer(json.dumps(around, sort_keys=True, default=str))
-    _check_metrics(json.dumps(config["metrics"], default=str), task)
+    if around["callbacks"] or around["loggers"] or not _known_trainer(around["trainer"]):
+        _check_trainer(json.dumps(around, sort_keys=True, default=str))
+    if config["metrics"] != _shipped_metrics():
+        _check_metrics(json.dumps(config["metrics"], default=str), task)
+
+
+def _known_trainer(trainer: Mapping[str, Any]) -> bool:
+    """Whether these are settings of which Lightning refuses none: those of conf/trainer/cpu.yaml."""
+    clip = trainer.get("gradient_clip_val")
+    number = isinstance(clip, int | float) and not isinstance(clip, bool) and 0 <= clip < math.inf
+    rest = {key: value for key, value in trainer.items() if key not in ("max_epochs", "gradient_clip_val")}
+    return (clip is None or number) and rest in (
+        {"accelerator": "cpu", "devices": 1, "precision": precision, "gradient_clip_algorithm": algorithm}
+        for precision in PRECISIONS
+        for algorithm in ("norm", "value")
+    )
 
 
 # The many jobs of a sweep have few different trainers and metrics, and these take longer to build than a job's parts.
 @functools.lru_cache(maxsize=64)
 def _check_trainer(around: str) -> None:
+    from lossbench.training.trainer import build_trainer, quiet
+
     config = json.loads(around)
     with quiet():
         build_trainer(config["trainer"], components(config, "callbacks"), components(config, "loggers"))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import Logger
@@ -24,23 +23,6 @@ from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
 from lossbench.training.learner import Learner
 from lossbench.training.selection import Selection
-
-PRECISIONS = {"32-true": torch.float32, "64-true": torch.float64}
-
-
-def dtype_of(trainer: Mapping[str, Any]) -> torch.dtype:
-    """Return the dtype that a trainer config asks for.
-
-    Raises
-    ------
-    UserError
-        For a precision other than full 32 or 64 bits.
-    """
-    precision = str(trainer.get("precision", "32-true"))
-    if precision not in PRECISIONS:
-        raise UserError(f"trainer.precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
-    return PRECISIONS[precision]
-
 
 def build_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback], loggers: Sequence[Logger]) -> L.Trainer:
     """Build Lightning's Trainer without what we replace: its bars, its checkpoints, its metric logging.
