@@ -47,7 +47,13 @@ def context() -> BaseContext:
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(
-        ["lossbench.batched", "lossbench.recording", "lossbench.experiment", "lossbench.tracking.store"]
+        [
+            "lossbench.batched",
+            "lossbench.recording",
+            "lossbench.experiment",
+            "lossbench.tracking.store",
+            "torch._dynamo",  # torch's optimizers import it when the first of them is made: a second
+        ]
     )
     return found
 
@@ -207,7 +213,7 @@ def _run_stack(configs: Sequence[Config], jobs: Sequence[Job], sweep_dir: Path) 
     ends: list[Ended] = []
     try:
         for config, job in zip(configs, jobs, strict=True):
-            records.append(recording.started(store, config, job))
+            records.append(recording.started(store, config, job, hold=True))
         with threads(configs[0]["training"]["threads"]):
             fits = _fit(configs, jobs)
             for config, job, record, fitted in zip(configs, jobs, records, fits, strict=True):

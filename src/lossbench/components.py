@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ def component(config: Mapping[str, Any], key: str) -> Any:
     if node is None:
         return None
     try:
-        return instantiate(node, _convert_="all")
+        return _made(node)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -36,6 +37,20 @@ def component(config: Mapping[str, Any], key: str) -> Any:
         if isinstance(cause, ValueError | ImportError | AttributeError):
             raise UserError(f"{key}: {_one_line(cause)}") from error
         raise UserError(f"{key}: {_one_line(error)}") from error
+
+
+def _made(node: Mapping[str, Any]) -> Any:
+    """Instantiate a node; a partial without components of its own has no state, and one serves all jobs of a sweep."""
+    flat = not any(isinstance(value, Mapping | list | tuple) for value in node.values())
+    if flat and node.get("_partial_") is True:
+        return _partial(tuple((key, type(value), value) for key, value in node.items()))
+    return instantiate(node, _convert_="all")
+
+
+@functools.lru_cache(maxsize=256)
+def _partial(node: tuple[tuple[str, type, Any], ...]) -> Any:
+    # The types are there since 1, 1.0 and True are equal keys and different arguments.
+    return instantiate({key: value for key, _, value in node}, _convert_="all")
 
 
 def components(config: Mapping[str, Any], key: str) -> list[Any]:

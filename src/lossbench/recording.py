@@ -50,8 +50,8 @@ _WEIGHED = "in the training loss; metrics count every row once"
 _MLFLOW_TYPES = {"numeric": "double", "boolean": "boolean", "categorical": "string", "date": "datetime"}
 
 
-def started(store: Store, config: Mapping[str, Any], job: Job) -> RunRecord:
-    """Start the run of a job with all that is known before it trains."""
+def started(store: Store, config: Mapping[str, Any], job: Job, *, hold: bool = False) -> RunRecord:
+    """Start the run of a job with all that is known before it trains; ``hold`` is `RunRecord.start`'s."""
     tracking = config["tracking"]
     objective = tracking["objective"] or naming.objective_labels([config])[0]
     record = RunRecord.start(
@@ -63,6 +63,7 @@ def started(store: Store, config: Mapping[str, Any], job: Job) -> RunRecord:
         parent=tracking["parent"],
         sweep=tracking["sweep"],
         objective=objective,
+        hold=hold,
     )
     try:
         record.artifacts.text(_as_yaml(config), "config.yaml")
@@ -174,7 +175,8 @@ def environment() -> dict[str, str]:
 def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, evaluation: Evaluation) -> None:
     """Write what a job leaves and end its run as FINISHED; the selected epoch's figures are its final values."""
     tracking = config["tracking"]
-    table = predictions(job.dataset, evaluation, lambda x: scores_of(job.network, x), tracking["predictions"])
+    if tracking["predictions"] != 0 or tracking["figures"]:
+        table = predictions(job.dataset, evaluation, lambda x: scores_of(job.network, x), tracking["predictions"])
     if tracking["predictions"] != 0:
         _keep_predictions(record, config, table)
     record.artifacts.bytes(
@@ -184,7 +186,7 @@ def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, 
     if evaluation.undefined:
         record.artifacts.json(evaluation.undefined, "undefined.json")
     if tracking["figures"]:
-        _draw(record, job, fitted, evaluation, table)
+        _draw(record, job, fitted, evaluation, table.to_pandas())
     chosen = next(row for row in fitted.history if row["epoch"] == fitted.selected_epoch)
     training = {key: value for key, value in chosen.items() if key.startswith(("train/", "val/"))}
     record.finish(
@@ -200,19 +202,19 @@ def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, 
     )
 
 
-def _keep_predictions(record: RunRecord, config: Mapping[str, Any], table: pd.DataFrame) -> None:
+def _keep_predictions(record: RunRecord, config: Mapping[str, Any], table: pa.Table) -> None:
     sweep = config["tracking"]["sweep"]
-    table.insert(0, "run_id", record.id)
+    table = table.add_column(0, "run_id", pa.repeat(record.id, len(table)))
     if sweep is None:
         buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False)
+        pq.write_table(table, buffer)
         record.artifacts.bytes(buffer.getvalue(), PREDICTIONS)
         return
     # The sweep merges its jobs' shards into one table when it closes; until then they lie as they are in memory.
     folder = shards(Path(config["paths"]["mlruns"]), sweep)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{record.id}.partial"
-    feather.write_feather(pa.Table.from_pandas(table, preserve_index=False), partial, compression="uncompressed")
+    feather.write_feather(table, partial, compression="uncompressed")
     partial.rename(partial.with_suffix(".feather"))
 
 

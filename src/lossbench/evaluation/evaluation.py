@@ -43,8 +43,8 @@ class Evaluation:
     posterior_state
         What turns scores into posteriors again: ``class_weights`` and ``sampling_rates``, where given, or the
         calibrator's arrays (`calibration.from_state`).
-    probs, posteriors
-        By split, (N, K): the link's probabilities and the posterior.
+    scores, probs, posteriors
+        By split: raw scores (N, 1) or (N, K); the link's probabilities and the posterior, (N, K).
     """
 
     metrics: dict[str, float]
@@ -52,6 +52,7 @@ class Evaluation:
     thresholds: dict[str, float]
     posterior_kind: str
     posterior_state: dict[str, Floats]
+    scores: dict[str, Floats]
     probs: dict[str, Floats]
     posteriors: dict[str, Floats]
 
@@ -116,7 +117,7 @@ def evaluate(
             own, why = figures_at({metric: tuned[metric]}, target, posteriors[split], task, unknown)
             values |= {f"{split}/{name}": value for name, value in own.items()}
             reasons |= {f"{split}/{name}": reason for name, reason in why.items()}
-    return Evaluation(values, reasons, tuned, kind, state, probs, posteriors)
+    return Evaluation(values, reasons, tuned, kind, state, raw, probs, posteriors)
 
 
 def figures(

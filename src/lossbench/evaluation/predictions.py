@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from lossbench.data.dataset import Dataset, Rows
@@ -19,7 +19,7 @@ def predictions(
     evaluation: Evaluation,
     scores_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     limit: int | None = 5000,
-) -> pd.DataFrame:
+) -> pa.Table:
     """Return the validation and test rows with what was said about them.
 
     Columns: ``split`` (``val``, ``test`` or ``grid``), ``row`` (number in the draw), ``target`` (class index),
@@ -28,6 +28,8 @@ def predictions(
 
     Parameters
     ----------
+    scores_of
+        The network, for the grid; the splits' scores are in ``evaluation``.
     limit
         Rows kept per split, evenly spaced, the same for every objective of a seed; None keeps all.
     """
@@ -38,16 +40,21 @@ def predictions(
             continue
         keep = _thin(len(rows), limit)
         thinned = Rows(rows.x[keep], rows.y[keep], rows.index[keep])
-        columns = {"split": name, "row": thinned.index, "target": thinned.y}
-        columns |= _columns("score", scores_of(thinned.x))
+        columns = _columns("score", evaluation.scores[name][keep])
         columns |= _columns("prob", evaluation.probs[name][keep])
         columns |= _columns("posterior", evaluation.posteriors[name][keep])
-        if two:
-            columns |= _columns("x", dataset.raw(thinned))
-        parts.append(pd.DataFrame(columns))
+        parts.append(_table(name, dataset, thinned, columns, two))
     if two:
-        parts.append(_grid(dataset, scores_of))
-    return pd.concat(parts, ignore_index=True)
+        grid = _grid(dataset)
+        parts.append(_table("grid", dataset, grid, _columns("score", scores_of(grid.x)), two))
+    return pa.concat_tables(parts, promote_options="default")
+
+
+def _table(name: str, dataset: Dataset, rows: Rows, columns: dict[str, NDArray[np.float64]], two: bool) -> pa.Table:
+    columns |= _columns("x", dataset.raw(rows)) if two else {}
+    keys = {"split": pa.repeat(name, len(rows)), "row": pa.array(rows.index), "target": pa.array(rows.y)}
+    # NaN is "not known" here: null, as pandas would write it.
+    return pa.table(keys | {key: pa.array(values, from_pandas=True) for key, values in columns.items()})
 
 
 def _thin(n_rows: int, limit: int | None) -> NDArray[np.int64]:
@@ -59,15 +66,11 @@ def _columns(name: str, values: NDArray[np.float64]) -> dict[str, NDArray[np.flo
     return {f"{name}_{i}": values[:, i] for i in range(values.shape[1])}
 
 
-def _grid(dataset: Dataset, scores_of: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> pd.DataFrame:
+def _grid(dataset: Dataset) -> Rows:
     x = dataset.train.x
     margin = 0.05 * (x.max(axis=0) - x.min(axis=0))
     axes = [
         np.linspace(low, high, GRID) for low, high in zip(x.min(axis=0) - margin, x.max(axis=0) + margin, strict=True)
     ]
     points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
-    rows = Rows(points, np.full(len(points), -1), np.arange(len(points)))
-    columns = {"split": "grid", "row": rows.index, "target": rows.y}
-    columns |= _columns("score", scores_of(points))
-    columns |= _columns("x", dataset.raw(rows))
-    return pd.DataFrame(columns)
+    return Rows(points, np.full(len(points), -1), np.arange(len(points)))

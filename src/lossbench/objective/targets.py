@@ -44,5 +44,7 @@ def log_others(log_probs: Tensor, target: Tensor) -> Tensor:
     >>> log_others(torch.tensor([[.25, .75]]).log(), torch.tensor([0])).exp()
     tensor([0.7500])
     """
+    if log_probs.shape[-1] == 2:
+        return at(log_probs.flip(-1), target)
     own = onehot(target, log_probs.shape[-1], log_probs).bool()
     return log_probs.masked_fill(own, -torch.inf).logsumexp(dim=-1)
