@@ -171,7 +171,7 @@ def test_a_stack_is_cut_for_every_process_and_kinds_stay_together() -> None:
             configs.append(made)
     assert [len(places) for _, places in batched.plan(configs, processes=1, replicates=256)] == [12]
     assert [len(places) for _, places in batched.plan(configs, processes=2, replicates=256)] == [6, 6]
-    assert [len(places) for _, places in batched.plan(configs, processes=2, replicates=5)] == [4, 4, 4]
+    assert [len(places) for _, places in batched.plan(configs, processes=2, replicates=5)] == [3, 3, 3, 3]
     chunks = batched.plan(configs, processes=2, replicates=256)
     assert sorted(place for _, places in chunks for place in places) == list(range(12))
 

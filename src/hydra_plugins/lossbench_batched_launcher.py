@@ -17,7 +17,7 @@ class BatchedLauncherConf:
     # Processes that share the work; null: one per processor. A few jobs stay in one.
     processes: int | None = None
     # Jobs that are trained together at most.
-    replicates: int = 256
+    replicates: int = 512
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="batched", node=BatchedLauncherConf, provider="lossbench")
@@ -26,7 +26,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="batched", node=Batche
 class BatchedLauncher(Launcher):
     """Train jobs of one shape as one; whatever cannot be stacked is trained by Lightning, and says why."""
 
-    def __init__(self, processes: int | None = None, replicates: int = 256) -> None:
+    def __init__(self, processes: int | None = None, replicates: int = 512) -> None:
         self.processes = processes
         self.replicates = replicates
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import gc
-import json
 import multiprocessing
 import os
 import traceback
@@ -21,7 +19,6 @@ from lossbench import composition, interrupts
 from lossbench.progress import tick
 
 if TYPE_CHECKING:
-    from lossbench.data.dataset import Dataset
     from lossbench.tracking.run import RunRecord
     from lossbench.training.fit import Diverged, Fit
     from lossbench.training.job import Job
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
 Config = dict[str, Any]
 # So many jobs are trained sooner than another process has imported torch.
 _FEW = 16
-# Datasets that a process keeps: the objectives of a sweep are trained on the same ones.
-_DATASETS = 64
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ def run_all(
     ended: Callable[[int, Ended], None],
     *,
     processes: int | None = None,
-    replicates: int = 256,
+    replicates: int = 512,
 ) -> None:
     """Train, evaluate and record every job, in stacks where that is possible.
 
@@ -138,26 +133,33 @@ def plan(configs: Sequence[Config], processes: int, replicates: int) -> list[tup
     Jobs that differ in their seed alone are asked once. Those of one kind stay together, since every kind of loss
     costs time in every step; a stack is cut so that each process has work.
     """
-    from lossbench import stacking
+    from lossbench import draws, stacking
     from lossbench.experiment import prepare
+    from lossbench.training.batched import size
 
     cells: dict[str, list[int]] = {}
     for place, config in enumerate(configs):
         cells.setdefault(composition.objective_fingerprint(config), []).append(place)
     stacks: dict[str, dict[str, list[int]]] = {}
+    limits: dict[str, int] = {}
     chunks: list[tuple[str | None, list[int]]] = []
     for places in cells.values():
         config = configs[places[0]]
-        job = prepare(config, _dataset(config))
+        job = prepare(config, draws.dataset(config))
         reason = stacking.why_alone(config, job)
         if reason is None:
-            kinds = stacks.setdefault(stacking.stack_key(config, job), {})
+            key = stacking.stack_key(config, job)
+            if key not in limits:
+                limits[key] = min(replicates, size.replicates(job, stacking.device_of(config)))
+            kinds = stacks.setdefault(key, {})
             kinds.setdefault(stacking.kind_key(config, job), []).extend(places)
         else:
             chunks += [(reason, [place]) for place in places]
-    for kinds in stacks.values():
+    for key, kinds in stacks.items():
         places = [place for members in kinds.values() for place in members]
-        pieces = max(-(-len(places) // replicates), min(processes, len(places)))
+        pieces = max(-(-len(places) // limits[key]), min(processes, len(places)))
+        # As many for each process, so that none waits for the last.
+        pieces = min(len(places), -(-pieces // processes) * processes)
         bounds = [round(piece * len(places) / pieces) for piece in range(pieces + 1)]
         chunks += [(None, places[start:stop]) for start, stop in pairwise(bounds)]
     # Long work first, so that no process waits for the last.
@@ -168,14 +170,14 @@ def _run_chunk(configs: Sequence[Config], alone: str | None, sweep_dir: Path) ->
     """Run some jobs in this process; each ends by itself, and an interruption ends all that have not."""
     if alone is not None:
         return [_run_alone(config, alone, sweep_dir) for config in configs]
-    from lossbench import stacking
+    from lossbench import draws, stacking
     from lossbench.experiment import prepare
 
     ends: dict[int, Ended] = {}
     groups: dict[str, list[tuple[int, Job]]] = {}
     for place, config in enumerate(configs):
         try:
-            job = prepare(config, _dataset(config))
+            job = prepare(config, draws.dataset(config))
         except Exception as error:
             ends[place] = Ended(error=_portable(error))
             tick(sweep_dir)
@@ -278,16 +280,3 @@ def _finish(config: Config, job: Job, record: RunRecord, fitted: Fit | Diverged)
 def _portable(error: Exception) -> Exception:
     """Return an exception that reaches another process whole; its traceback is in the run's record."""
     return RuntimeError("".join(traceback.format_exception_only(error)).strip())
-
-
-def _dataset(config: Config) -> Dataset:
-    """Draw a config's data, or find what another objective of this seed has drawn."""
-    return _drawn(json.dumps({"data": config["data"], "seed": config["seed"]}, sort_keys=True, default=str))
-
-
-@functools.lru_cache(maxsize=_DATASETS)
-def _drawn(config: str) -> Dataset:
-    from lossbench.experiment import draw
-
-    found: Dataset = draw(json.loads(config))
-    return found

@@ -15,8 +15,8 @@ from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.loggers import CSVLogger
 
 from lossbench.errors import UserError
-from lossbench.training.selection import Rule
 from lossbench.training.precision import dtype_of
+from lossbench.training.selection import Rule
 from lossbench.training.trainer import build_trainer, quiet
 
 CPU = {"accelerator": "cpu", "devices": 1}

@@ -24,6 +24,7 @@ from lossbench.training.job import Job
 from lossbench.training.learner import Learner
 from lossbench.training.selection import Selection
 
+
 def build_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback], loggers: Sequence[Logger]) -> L.Trainer:
     """Build Lightning's Trainer without what we replace: its bars, its checkpoints, its metric logging.
 

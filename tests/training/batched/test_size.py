@@ -1,0 +1,35 @@
+"""How many replicates a stack holds."""
+
+import torch
+
+from lossbench.experiment import compose, prepare
+from lossbench.training.batched import size
+
+
+def test_a_step_counts_parameters_four_times_and_outputs_twice() -> None:
+    job = prepare(compose(["data=iris", "model.widths=[5]", "data.batch_size=10"]))
+    # Linear 4-5 and ReLU, Linear 5-3; float32
+    assert size.bytes_of_step(job) == 4 * (4 * (25 + 18) + 2 * 10 * (4 + 5 + 5 + 3))
+    rows = 2 * len(job.dataset.train) + len(job.dataset.val)
+    assert size.bytes_of_rows(job) == rows * (4 * 4 + 8)
+    assert job.network.training
+
+
+def test_fewer_replicates_of_larger_networks_and_of_larger_tables() -> None:
+    def fits(*overrides: str) -> int:
+        return size.replicates(prepare(compose(["data.test_rows=20", *overrides])), "cpu")
+
+    small, large = fits("model.widths=[4,8]"), fits("model.widths=[64,64]")
+    assert small > 100 > large >= 16
+    assert fits("model.widths=[64,64]", "trainer.precision=64-true") < large
+    assert fits("data.negatives=6000000", "model.widths=[4,8]") < 10
+
+
+def test_counting_leaves_the_random_state_and_statistics_alone() -> None:
+    job = prepare(compose(["data.test_rows=20", "model.normalization=batch"]))
+    before = {name: tensor.clone() for name, tensor in job.network.state_dict().items()}
+    state = torch.get_rng_state()
+    size.replicates(job, "cpu")
+    assert torch.equal(state, torch.get_rng_state())
+    for name, tensor in job.network.state_dict().items():
+        assert torch.equal(tensor, before[name])
