@@ -139,7 +139,7 @@ def test_what_raises_what_turns_nan_and_what_cannot_be_stacked_end_as_they_shoul
     conf = tmp_path / "conf" / "loss"
     conf.mkdir(parents=True)
     (tmp_path / "own_losses.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the command finds the module itself
     for name in ("Broken", "Vanishing"):
         (conf / f"{name.lower()}.yaml").write_text(f"_target_: own_losses.{name}\n")
     sweep = ("loss=broken,cross_entropy,multi_margin,vanishing", "seed=range(3)", *QUICK)
@@ -159,6 +159,44 @@ def test_what_raises_what_turns_nan_and_what_cannot_be_stacked_end_as_they_shoul
     assert all("became nan" in str(tag(store, run, "lossbench.error")) for run in failed)
     assert "jobs failed" in err
     assert "broken" in out
+
+
+TUTORIAL = """
+import torch
+
+
+def squares(y_pred, y_true):
+    return (y_pred - y_true).square()
+
+
+def shared(y_pred, y_true):
+    return (y_pred - y_true).square() / len(y_pred)
+"""
+
+
+def test_a_persons_own_function_stacks_where_it_is_functional_and_says_why_not(
+    command: Command, mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = tmp_path / "conf" / "loss"
+    conf.mkdir(parents=True)
+    (tmp_path / "tutorial_losses.py").write_text(TUTORIAL)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the command finds the module itself
+    for name in ("squares", "shared"):
+        (conf / f"{name}.yaml").write_text(
+            "_target_: lossbench.objective.losses.external.External\n"
+            f"function: {{_target_: tutorial_losses.{name}, _partial_: true}}\n"
+            "reads: positive_prob\ntarget: indicator\n"
+        )
+    status, _, err = command("loss=brier,squares,shared", "seed=0,1", *QUICK)
+    assert status == 0, err
+    store = open_store(mlruns)
+    runs = swept(store)
+    alone = {str(name): tag(store, run, "lossbench.alone") for name, run in runs["run_id"].items()}
+    assert alone["s0 · squares"] is None
+    assert alone["s0 · brier"] is None
+    assert alone["s0 · shared"] == "it ends elsewhere in a stack than alone: a part mixes the rows of runs"
+    equal = runs["metrics.test/auroc"]
+    assert equal["s1 · squares"] == pytest.approx(equal["s1 · brier"], abs=1e-5)  # for two classes they are one loss
 
 
 def test_a_stack_is_cut_for_every_process_and_kinds_stay_together() -> None:

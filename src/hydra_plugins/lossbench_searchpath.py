@@ -1,4 +1,4 @@
-"""Let a user's own ``./conf`` add components and override ours, and make our resolvers known."""
+"""Let a user's own ``./conf`` add components and override ours, and the modules beside it be imported."""
 
 from pathlib import Path
 
@@ -9,13 +9,14 @@ from lossbench import composition
 
 
 class LossbenchSearchPath(SearchPathPlugin):
-    """Search ``./conf`` of the current folder before the shipped configs."""
+    """Search ``./conf`` of the current folder before the shipped configs, and the folder itself for modules."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         shipped = composition.conf_dir()
         if not any(str(element.path).endswith(str(shipped)) for element in search_path.get_path()):
             # Another Hydra application in this environment: its search path is not ours to change.
             return
+        composition.make_importable(Path.cwd())
         own = Path.cwd() / "conf"
         if own.is_dir() and own.resolve() != shipped.resolve():
             search_path.prepend("lossbench-user", f"file://{own}")

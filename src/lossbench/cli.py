@@ -62,6 +62,8 @@ def job(config: DictConfig) -> float | dict[str, float]:
     from hydra.types import RunMode
 
     hydra = HydraConfig.get()
+    # A launcher may have started this process elsewhere, with nothing but the pickled job.
+    composition.make_importable(hydra.runtime.cwd)
     if hydra.mode == RunMode.MULTIRUN:
         from lossbench.experiment import run, try_out
         from lossbench.progress import tick

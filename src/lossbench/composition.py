@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,16 @@ def _checkout() -> Path:
 def project() -> Path:
     """Return the folder that ``mlruns`` lies in: the checkout, or the current folder when installed."""
     return Path.cwd() if (PACKAGE / "conf").is_dir() else _checkout()
+
+
+def make_importable(folder: str | Path) -> None:
+    """Let a person's own modules in a folder be imported, after everything that is installed.
+
+    An installed console script does not see the current folder. It comes last, so that a file of an unlucky name
+    (``random.py``) breaks nothing that works without it; worker processes inherit the path.
+    """
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def register_resolvers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import pytest
@@ -78,11 +79,70 @@ def test_whole_batch():
 
 def test_a_reduced_function_is_refused():
     loss = External(torch.nn.MSELoss(), "probs", "onehot")
-    with pytest.raises(ValueError, match=r"MSELoss needs one value per row .*got shape \(\) for 4 rows"):
+    with pytest.raises(
+        ValueError, match=r"MSELoss needs one value per row \(reduction: none, or say mean\), got shape \(\) for 4 rows"
+    ):
         loss(Prediction(torch.zeros(4, 1), loss.link), torch.tensor([0, 1, 0, 1]))
     loss = External(torch.nn.MSELoss(reduction="none"), "probs", "onehot", pointwise=False)
     with pytest.raises(ValueError, match=r"MSELoss needs one value per batch, got shape \(4, 2\) for 4 rows"):
         loss(Prediction(torch.zeros(4, 1), loss.link), torch.tensor([0, 1, 0, 1]))
+
+
+def focal_mean(y_true, y_pred):
+    own = torch.where(y_true > 0, y_pred, 1 - y_pred)
+    return (-((1 - own) ** 2) * own.log()).mean()
+
+
+@pytest.mark.parametrize("stackable", ["equal_hyperparameters", "no"])
+def test_a_mean_is_taken_apart_into_rows(stackable):
+    loss = External(
+        focal_mean, "positive_prob", "indicator", arguments=["y_pred", "y_true"], reduction="mean", stackable=stackable
+    )
+    prediction, target = Prediction(torch.tensor([[0.0], [1.0], [-2.0]]), loss.link), torch.tensor([0, 1, 1])
+    found = loss(prediction, target)
+    own = (0.5, 1 / (1 + math.exp(-1)), 1 / (1 + math.exp(2)))  # sigmoid of 0, 1, -2
+    by_hand = [-((1 - p) ** 2) * math.log(p) for p in own]
+    assert found.tolist() == pytest.approx(by_hand, rel=1e-6)
+    assert loss.reduced(prediction, target).item() == pytest.approx(sum(by_hand) / 3, rel=1e-6)
+
+
+def test_a_mean_that_vmap_refuses_says_what_to_state():
+    def counted(view, wanted):
+        return F.cross_entropy(view, wanted) * (1.0 if wanted.max().item() else 2.0)
+
+    loss = External(counted, "logits", "index", reduction="mean")
+    with pytest.raises(ValueError, match="counted needs stackable: no, which calls it row by row, since vmap"):
+        loss(Prediction(torch.zeros(2, 1), loss.link), torch.tensor([0, 1]))
+    loss = External(counted, "logits", "index", reduction="mean", stackable="no")
+    found = loss(Prediction(torch.zeros(2, 1), loss.link), torch.tensor([0, 1]))
+    assert found.tolist() == pytest.approx([1.3863, 0.6931], abs=1e-4)
+
+
+@pytest.mark.parametrize(("target", "shape"), [("index", (1, 4, 1)), ("onehot", (1, 3, 4, 1))])
+def test_pixels_are_rows_of_one_image(target, shape):
+    shapes = []
+
+    def of_image(view, wanted):
+        shapes.append((tuple(view.shape), tuple(wanted.shape)))
+        return -F.log_softmax(view, dim=1)
+
+    loss = External(of_image, "logits", target, layout="pixels", columns="sum")
+    scores = torch.arange(12.0).reshape(4, 3)
+    found = loss(Prediction(scores, loss.link), torch.tensor([0, 1, 2, 0]))
+    assert shapes == [((1, 3, 4, 1), shape)]
+    torch.testing.assert_close(found, -F.log_softmax(scores, dim=1).sum(dim=1))
+
+
+def test_a_module_with_parameters_needs_them():
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, view, wanted):
+            return F.cross_entropy(self.scale * view, wanted, reduction="none")
+
+    assert External(Scaled(), "logits", "index").needs == {"parameters"}
 
 
 def test_claims_nothing_that_is_not_stated():
@@ -114,6 +174,14 @@ def test_two_classes_only():
         ({"finite_scores": 0}, "needs finite_scores > 0"),
         ({"classes": 2}, "needs classes to be one of two, any"),
         ({"pointwise": False, "ignore_index": -100}, "judges whole batches and ignores no rows"),
+        ({"reduction": "sum"}, "needs reduction to be one of none, mean"),
+        ({"reduction": "mean", "pointwise": False}, "is pointwise where it takes means, got reduction=mean"),
+        ({"layout": "image"}, "needs layout to be one of rows, pixels"),
+        (
+            {"arguments": ["y_pred"]},
+            r"needs arguments to be two names, of input and target, got arguments=\['y_pred'\]",
+        ),
+        ({"arguments": "xy"}, "needs arguments to be two names"),
         ({"function": 3}, "needs a function, got function=3"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from lossbench import composition
 from lossbench.errors import CannotServe, UserError
 from lossbench.objective.prediction import Prediction
 from lossbench.task import Task
@@ -141,9 +141,7 @@ def cases(path: str | Path, variants: Mapping[str, Sequence[Mapping[str, Any]]] 
     unknown = (variants or {}).keys() - {file.stem for file in files}
     if unknown:
         raise UserError(f"variants of {', '.join(sorted(unknown))}, of which {path} has no YAML")
-    around = str(pattern.parent.parent.parent.absolute())
-    if around not in sys.path:
-        sys.path.insert(0, around)
+    composition.make_importable(pattern.parent.parent.parent.absolute())
     found = []
     for file in files:
         config = _component(file)

@@ -12,6 +12,7 @@ from torch.func import functional_call, grad, vmap
 from lossbench import composition
 from lossbench.errors import CannotServe
 from lossbench.objective.loss import Loss
+from lossbench.objective.losses.external import External
 from lossbench.objective.objective import Objective
 from lossbench.objective.posterior import posterior
 from lossbench.objective.prediction import Prediction
@@ -83,6 +84,15 @@ def rows_do_not_mix(case: Case) -> None:
         features = prediction.features[order] if "features" in loss.needs else None
         shuffled = loss(Prediction(scores[order], loss.link, features), target[order])
         check_close(shuffled, together, "value of the rows in another order", rtol=1e-12, atol=1e-12)
+
+
+def a_mean_is_of_rows(case: Case) -> None:
+    loss = case.bound()
+    if not isinstance(loss, External) or loss.reduction != "mean":
+        return
+    prediction, target = case.predict(loss, case.scores()), case.target()
+    said = "reduction='mean', value of a batch, against the mean over its rows (pointwise: false is for the others)"
+    check_close(loss.reduced(prediction, target), loss(prediction, target).mean(), said, rtol=1e-11, atol=1e-12)
 
 
 def gradient(case: Case) -> None:

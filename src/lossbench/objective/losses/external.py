@@ -13,6 +13,7 @@ from lossbench.errors import CannotServe
 from lossbench.objective.hyperparameters import choice, number
 from lossbench.objective.links import Link, Sigmoid, Softmax
 from lossbench.objective.loss import Loss
+from lossbench.objective.losses.calling import Calling
 from lossbench.objective.prediction import Prediction
 from lossbench.objective.targets import indicator, onehot
 from lossbench.task import Task
@@ -26,6 +27,7 @@ _LINKS: dict[str, Link] = {
     "log_probs": Softmax(),
     "probs": Softmax(),
 }
+LAYOUTS = ("rows", "pixels")
 _NEEDS = ("priors", "features", "both_classes", "two_rows_of_a_class", "parameters")
 
 
@@ -49,6 +51,16 @@ class External(Loss):
         How (N, K) becomes (N,); torch means the mean.
     similarity
         Take 1 - value.
+    arguments
+        Names of the function's two arguments, input and target, for one that takes them in another order; None: in
+        this order.
+    reduction
+        ``none``: it returns a value per row (or per row and column). ``mean``: it returns the mean of a batch, as
+        tutorials' losses do, and is called with one row at a time, which gives each row's own loss; all rows at once
+        under vmap, or, where ``stackable`` is ``no``, in a loop.
+    layout
+        ``rows``, or ``pixels`` for a loss of images: the batch is seen as one image of N pixels, (1, K, N, 1) with
+        the target (1, N, 1) or (1, K, N, 1).
     link
         Defaults from ``reads``: sigmoid for scores and positive_prob, softmax for logits, log_probs and
         probs.
@@ -59,7 +71,8 @@ class External(Loss):
     proper, pointwise, kinks, finite_scores, symmetric_in_classes, posterior
         The facts; see :class:`lossbench.objective.loss.Loss`.
     stackable, needs, has_class_weight
-        More facts. Where ``ignore_index`` is a class of the task, no posterior is claimed.
+        More facts. A module with parameters needs them without being told. Where ``ignore_index`` is a class of the
+        task, no posterior is claimed.
 
     Raises
     ------
@@ -129,11 +142,14 @@ class External(Loss):
 
     def __init__(
         self,
-        function: Callable[[Tensor, Tensor], Tensor],
+        function: Callable[..., Tensor],
         reads: Reads,
         target: TargetKind,
         columns: Literal["mean", "sum"] = "mean",
         similarity: bool = False,
+        arguments: Sequence[str] | None = None,
+        reduction: Literal["none", "mean"] = "none",
+        layout: Literal["rows", "pixels"] = "rows",
         link: Link | None = None,
         ignore_index: int | None = None,
         classes: Literal["two", "any"] = "any",
@@ -155,6 +171,10 @@ class External(Loss):
         self.target = choice(self.name, "target", target, ("index", "indicator", "onehot", "sign"))
         self.columns = choice(self.name, "columns", columns, ("mean", "sum"))
         self.similarity = _switch(self.name, "similarity", similarity)
+        self.reduction = choice(self.name, "reduction", reduction, ("none", "mean"))
+        if reduction == "mean" and not pointwise:
+            raise ValueError(f"{self.name} is pointwise where it takes means, got reduction=mean, pointwise=false")
+        self._calling = Calling(_names(self.name, arguments), choice(self.name, "layout", layout, LAYOUTS) == "pixels")
         if link is None and reads == "features":
             raise ValueError(f"{self.name} reads features and needs a link, got link=None")
         if link is not None and not isinstance(link, Link):
@@ -176,6 +196,8 @@ class External(Loss):
         self.needs = frozenset(choice(self.name, "needs", need, _NEEDS) for need in needs)
         if reads == "features":
             self.needs |= {"features"}
+        if any(True for _ in self.parameters()):
+            self.needs |= {"parameters"}
         self.has_class_weight = _switch(self.name, "has_class_weight", has_class_weight)
 
     @property
@@ -204,18 +226,44 @@ class External(Loss):
         kept = self.kept(target)
         if kept is not None:
             target = torch.where(kept > 0, target, 0)
-        value = self.function(getattr(prediction, self.reads), self._seen(prediction, target))
+        view, wanted = getattr(prediction, self.reads), self._seen(prediction, target)
+        if self.reduction == "mean":
+            value = self._each_row(view, wanted)
+        else:
+            value = self._calling.batch(self.function, view, wanted)
         if self.pointwise and value.ndim == 2:
             value = value.mean(dim=-1) if self.columns == "mean" else value.sum(dim=-1)
         expected = target.shape if self.pointwise else torch.Size()
         if value.shape != expected:
-            rule = "per row (reduction: none)" if self.pointwise else "per batch"
             raise ValueError(
-                f"{self.name} needs one value {rule}, got shape {tuple(value.shape)} for {len(target)} rows"
+                f"{self.name} needs one value {self._rule}, got shape {tuple(value.shape)} for {len(target)} rows"
             )
         if self.similarity:
             value = 1 - value
         return value if kept is None else value * kept.to(value.dtype)
+
+    def reduced(self, prediction: Prediction, target: Tensor) -> Tensor:
+        """Return what a function that takes means says of the whole batch; the mean over rows of ``forward``."""
+        value = self._calling.batch(self.function, getattr(prediction, self.reads), self._seen(prediction, target))
+        return 1 - value if self.similarity else value
+
+    @property
+    def _rule(self) -> str:
+        if not self.pointwise:
+            return "per batch"
+        return "per batch (reduction: mean)" if self.reduction == "mean" else "per row (reduction: none, or say mean)"
+
+    def _each_row(self, view: Tensor, wanted: Tensor) -> Tensor:
+        loop = self.stackable == "no"
+        try:
+            return self._calling.rows(self.function, view, wanted, loop=loop)
+        except RuntimeError as error:
+            if loop:
+                raise
+            raise ValueError(
+                f"{self.name} needs stackable: no, which calls it row by row, since vmap refuses it: "
+                f"{' '.join(str(error).split())}"
+            ) from error
 
     def _seen(self, prediction: Prediction, target: Tensor) -> Tensor:
         if self.target == "index":
@@ -224,6 +272,14 @@ class External(Loss):
             return onehot(target, prediction.logits.shape[-1], prediction.scores)
         shaped = indicator(target, prediction.scores)
         return shaped if self.target == "indicator" else 2 * shaped - 1
+
+
+def _names(owner: str, names: Sequence[str] | None) -> tuple[str, str] | None:
+    if names is None:
+        return None
+    if isinstance(names, str) or len(names) != 2 or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{owner} needs arguments to be two names, of input and target, got arguments={names!r}")
+    return names[0], names[1]
 
 
 def _switch(owner: str, name: str, value: bool) -> bool:
