@@ -1,4 +1,4 @@
-"""Every YAML under conf/loss, conf/weighting and conf/regularizer obeys the laws; a new one is found by itself.
+"""Every YAML under conf that is a component obeys the laws; a new one is found by itself.
 
 The laws themselves are in lossbench.testing. The variants add settings at which an instance states other facts than at
 its YAML's defaults.
@@ -46,6 +46,13 @@ REGULARIZERS: dict[str, list[dict[str, Any]]] = {
     "spectral": [{"method": "power"}],
     "confidence_penalty": [{"schedule": "warm_up", "until": 2}],
 }
+MODELS: dict[str, list[dict[str, Any]]] = {
+    "mlp": [{"dropout": 0.4}, {"normalization": "batch"}, {"normalization": "layer", "activation": "tanh"}],
+}
+DATA: dict[str, list[dict[str, Any]]] = {
+    "rings": [{"test_rows": 0}, {"sampler": "balanced"}],
+    "iris": [{"fold": 2}, {"test": 0.0}],
+}
 
 
 @pytest.mark.lossbench("conf/loss/*.yaml", variants=LOSSES)
@@ -60,4 +67,20 @@ def test_weighting(law):
 
 @pytest.mark.lossbench("conf/regularizer/*.yaml", variants=REGULARIZERS)
 def test_regularizer(law):
+    law()
+
+
+@pytest.mark.lossbench("conf/model/*.yaml", variants=MODELS)
+def test_model(law):
+    law()
+
+
+# a table waits for a path; the sources that need none are found by themselves
+@pytest.mark.lossbench("conf/data/[!t]*.yaml", variants=DATA)
+def test_data(law):
+    law()
+
+
+@pytest.mark.lossbench("conf/metrics/*.yaml")
+def test_metrics(law):
     law()

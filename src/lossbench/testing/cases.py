@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from lossbench import composition
 from lossbench.errors import CannotServe, UserError
+from lossbench.models.initial import build as build_model
 from lossbench.objective.prediction import Prediction
 from lossbench.task import Task
 
@@ -33,11 +34,11 @@ class Case:
     Parameters
     ----------
     kind
-        Its group: ``loss``, ``weighting``, ``regularizer``.
+        Its group: ``loss``, ``weighting``, ``regularizer``, ``model``, ``data``, ``metrics``.
     name
         Its choice: the YAML's name.
     task_name
-        The task's name among ``TASKS``.
+        The task's name among ``TASKS``; data bring a task of their own and have none.
     config
         The YAML, resolved.
     changes
@@ -46,22 +47,26 @@ class Case:
 
     kind: str
     name: str
-    task_name: str
+    task_name: str | None
     config: dict[str, Any]
     changes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def task(self) -> Task:
+        if self.task_name is None:
+            raise ValueError(f"{self.kind} brings a task of its own")
         return TASKS[self.task_name]
 
     def __str__(self) -> str:
-        return "-".join([self.name, *(f"{key}={value}" for key, value in self.changes.items()), self.task_name])
+        settings = [f"{key}={value}" for key, value in self.changes.items()]
+        return "-".join([self.name, *settings, *([self.task_name] if self.task_name else [])])
 
     @property
     def described(self) -> str:
         """The component and its setting, as a message names it."""
         settings = ", ".join(f"{key}={value}" for key, value in self.changes.items())
-        return f"{self.kind}/{self.name}{f' at {settings}' if settings else ''} for {self.task.n_classes} classes"
+        of = f" for {self.task.n_classes} classes" if self.task_name else ""
+        return f"{self.kind}/{self.name}{f' at {settings}' if settings else ''}{of}"
 
     def build(self, **changes: Any) -> Any:
         """Return a fresh instance, not bound."""
@@ -71,10 +76,20 @@ class Case:
             raise (error.__cause__ or error) from error
 
     def bound(self, **changes: Any) -> Any:
-        """Return a fresh instance, bound to the task."""
+        """Return a fresh instance, bound to the task: a loss, weighting or regularizer."""
         part = self.build(**changes)
         part.bind(self.task)
         return part
+
+    def network(self, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.nn.Module:
+        """Return a model with the initial weights of a seed."""
+        return build_model(self.build(), self.task, seed, dtype)
+
+    def collection(self) -> Any:
+        """Return metrics as the final evaluation builds them."""
+        from lossbench.evaluation.collection import build as build_metrics  # torchmetrics takes seconds to import
+
+        return build_metrics(self.build(), self.task)
 
     def numbers(self) -> dict[str, Any]:
         """Numeric settings that may vary from run to run (switches, indices and epochs are none)."""
@@ -146,7 +161,8 @@ def cases(path: str | Path, variants: Mapping[str, Sequence[Mapping[str, Any]]] 
     for file in files:
         config = _component(file)
         for changes in ({}, *(variants or {}).get(file.stem, ())) if config else ():
-            made = [Case(file.parent.name, file.stem, task, config, dict(changes)) for task in TASKS]
+            tasks = (None,) if file.parent.name == "data" else TASKS
+            made = [Case(file.parent.name, file.stem, task, config, dict(changes)) for task in tasks]
             serving = [case for case in made if _serves(case)]
             if not serving:
                 raise UserError(f"{made[0].kind}/{file.stem} serves none of the tasks")
@@ -159,12 +175,14 @@ def _component(file: Path) -> dict[str, Any]:
     loaded = OmegaConf.create({**_RUN, "part": OmegaConf.load(file)})
     resolved = OmegaConf.to_container(loaded.part, resolve=True)
     assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
+    return {str(key): value for key, value in resolved.items() if key != "defaults"}
 
 
 def _serves(case: Case) -> bool:
+    kinds: dict[str, Callable[[], Any]] = {"data": case.build, "model": case.network, "metrics": case.collection}
+    build = kinds.get(case.kind, case.bound)
     try:
-        case.bound()
+        build()
     except CannotServe:
         return False
     return True

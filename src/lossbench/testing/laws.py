@@ -11,7 +11,7 @@ from lossbench.testing.cases import Case
 from lossbench.testing.checks import LawBroken
 
 Law = Callable[[Case], None]
-KINDS = ("loss", "weighting", "regularizer")
+KINDS = ("loss", "weighting", "regularizer", "model", "data", "metrics")
 
 
 def laws(kind: str) -> list[Law]:
