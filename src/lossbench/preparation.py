@@ -6,6 +6,7 @@ import functools
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,9 +20,11 @@ from lossbench.data.order import plan
 from lossbench.data.source import Source
 from lossbench.errors import UserError
 from lossbench.models.initial import build
+from lossbench.models.network import Network
+from lossbench.objective.losses.external import External
 from lossbench.objective.objective import Objective
 from lossbench.task import Task
-from lossbench.training.forward import attach_head
+from lossbench.training.forward import attach_head, scores_of
 from lossbench.training.job import Job
 from lossbench.training.optimizer import build_optimizer, build_scheduler
 from lossbench.training.precision import PRECISIONS, dtype_of
@@ -73,6 +76,7 @@ def prepare(config: Mapping[str, Any], dataset: Dataset | None = None) -> Job:
     with blame("model"):
         network = build(component(config, "model"), task, seed, dtype)
         attach_head(network, objective, seed, dtype)
+    _try_own_parts(network, objective, dataset)
     with blame("select"):
         rule = _rule(config["select"], task)
     epochs = config["trainer"]["max_epochs"]
@@ -94,6 +98,26 @@ def prepare(config: Mapping[str, Any], dataset: Dataset | None = None) -> Job:
     with blame("optimizer, scheduler"):
         build_scheduler(job, build_optimizer(job))
     return job
+
+
+def _try_own_parts(network: nn.Module, objective: Objective, dataset: Dataset) -> None:
+    """Call a plain model and a loss from elsewhere on a few rows: a wrong shape costs no training, and none passes."""
+    loss, task = objective.loss, dataset.task
+    plain = not isinstance(network, Network)
+    if not plain and type(loss).__module__.startswith("lossbench.") and not isinstance(loss, External):
+        return
+    rows = slice(0, 8)
+    scores = torch.as_tensor(scores_of(network, dataset.train.x[rows]))
+    if plain and tuple(scores.shape) != (len(scores), task.n_scores):
+        raise UserError(
+            f"model: {task.n_classes} classes need raw scores (N, {task.n_scores}), "
+            f"got {tuple(scores.shape)} from {type(network).__name__} for {len(scores)} rows"
+        )
+    if "features" in loss.needs:
+        return
+    # Whatever else it raises belongs into the record of a run.
+    with suppress(RuntimeError), blame("loss"), torch.no_grad():
+        loss(objective.predict(scores), torch.as_tensor(dataset.train.y[rows]))
 
 
 def check(config: Mapping[str, Any], dataset: Dataset) -> None:
@@ -153,6 +177,16 @@ def collection(config: Mapping[str, Any], task: Task) -> MetricCollection:
 
     with blame("metrics"):
         return build_collection(component(config, "metrics"), task)
+
+
+def direction_of(config: Mapping[str, Any], metric: str, task: Task) -> str | None:
+    """Return ``max`` or ``min`` as the metric itself says by ``higher_is_better``; None where it does not."""
+    made = collection(config, task)
+    for name in sorted(set(metric.split("/")) & set(config["metrics"])):
+        better = made[name].higher_is_better if name in made else None
+        if better is not None:
+            return "max" if better else "min"
+    return None
 
 
 def added_metrics(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,9 +55,13 @@ class FunctionMetric(Metric):
             raise ValueError(f"FunctionMetric needs higher_is_better true or false, got {higher_is_better!r}")
         self.function = function
         self.reads = reads
-        self.higher_is_better = higher_is_better
+        self._better = higher_is_better
         self.add_state("seen", [], dist_reduce_fx="cat")
         self.add_state("targets", [], dist_reduce_fx="cat")
+
+    @property
+    def higher_is_better(self) -> bool:  # type: ignore[override]  # torchmetrics lets a class say it, no instance
+        return self._better
 
     def update(self, probs: Tensor, target: Tensor) -> None:
         if self.reads == "labels":

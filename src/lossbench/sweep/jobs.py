@@ -11,6 +11,7 @@ from lossbench.errors import CannotServe, UserError
 
 if TYPE_CHECKING:
     from lossbench.data.dataset import Dataset
+    from lossbench.task import Task
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def check_jobs(
     if not jobs:
         raise UserError(f"no job of this sweep can run; the first: {left_out[0].reason}")
     labels = naming.objective_labels([job.config for job in jobs])
+    jobs = _told_the_direction(jobs, next(iter(drawn.values())).task)
     _check_comparison(jobs[0].config["compare"], compared(jobs, labels))
     jobs = [replace(job, objective=label) for job, label in zip(jobs, labels, strict=True)]
     return jobs, left_out
@@ -97,6 +99,20 @@ def compared(jobs: Sequence[PlannedJob], labels: Sequence[str]) -> list[str]:
     from lossbench.comparison.pairs import without_data
 
     return without_data(labels, [job.config["choices"].get("data") for job in jobs])
+
+
+def _told_the_direction(jobs: list[PlannedJob], task: Task) -> list[PlannedJob]:
+    """Let a metric of a person's own say which way it is better, where it is the one that is judged."""
+    from lossbench import preparation
+    from lossbench.comparison.direction import DIRECTION
+
+    config = jobs[0].config
+    metric, given = config["compare"]["metric"], config["compare"]["direction"]
+    parts = set() if metric is None or given is not None else set(metric.split("/"))
+    if not parts & set(config["metrics"]) or parts & set(DIRECTION):
+        return jobs
+    way = preparation.direction_of(config, metric, task)
+    return [replace(job, config={**job.config, "compare": {**job.config["compare"], "direction": way}}) for job in jobs]
 
 
 def _check_comparison(compare: dict[str, Any], labels: Sequence[str]) -> None:
