@@ -20,7 +20,12 @@ def test_how_training_batches_its_rows_makes_no_second_reference(monkeypatch: py
     monkeypatch.setattr(references.RunRecord, "start", start)
     monkeypatch.setattr(experiment, "draw", lambda config: Iris(split_seed=config["seed"]).prepare())
     configs = [
-        {"seed": seed, "choices": {"data": "iris"}, "data": {"sampler": sampler, "batch_size": size, "fold": None}}
+        {
+            "seed": seed,
+            "choices": {"data": "iris"},
+            "metrics": {},
+            "data": {"sampler": sampler, "batch_size": size, "fold": None},
+        }
         for seed in (0, 1)
         for sampler in ("natural", "balanced")
         for size in (None, 16)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lossbench import experiment
+from lossbench import experiment, preparation
 from lossbench.data.dataset import Dataset
 from lossbench.evaluation import metrics
 from lossbench.tracking.run import RunRecord
@@ -17,8 +17,8 @@ from lossbench.tracking.store import Store
 BAYES, CLASS_PRIOR = "Bayes rule", "class prior"
 
 
-def reference_metrics(dataset: Dataset) -> dict[str, dict[str, float]]:
-    """Return the metrics of every reference that a dataset has, by its name.
+def reference_metrics(dataset: Dataset, added: Any = None) -> dict[str, dict[str, float]]:
+    """Return the metrics of every reference that a dataset has, by its name; ``added`` are a person's own.
 
     The class prior says the training split's class frequencies for every row: the floor. The Bayes rule says the true
     posterior: no training can beat it but by luck of the draw.
@@ -31,8 +31,12 @@ def reference_metrics(dataset: Dataset) -> dict[str, dict[str, float]]:
         if dataset.bayes is not None:
             says[BAYES] = dataset.bayes(dataset.raw(rows))
         for name, probs in says.items():
-            values = metrics.compute(rows.y, probs[None])
-            result.setdefault(name, {}).update({f"{split}/{key}": float(value[0]) for key, value in values.items()})
+            values = {key: float(value[0]) for key, value in metrics.compute(rows.y, probs[None]).items()}
+            if added is not None:
+                from lossbench.evaluation.collection import measure  # torchmetrics takes seconds to import
+
+                values |= measure(added, rows.y, probs, dataset.task)
+            result.setdefault(name, {}).update({f"{split}/{key}": value for key, value in values.items()})
     return result
 
 
@@ -41,7 +45,9 @@ def record_references(store: Store, sweep: str, configs: Iterable[Mapping[str, A
     distinct = {json.dumps(_judged_on(config), sort_keys=True, default=str): config for config in configs}
     for config in distinct.values():
         fold = config["data"].get("fold")
-        for name, values in reference_metrics(experiment.draw(config)).items():
+        dataset, added = experiment.draw(config), preparation.added_metrics(config)
+        own = preparation.collection({"metrics": added}, dataset.task) if added else None
+        for name, values in reference_metrics(dataset, own).items():
             record = RunRecord.start(
                 store,
                 f"s{config['seed']}{'' if fold is None else f' f{fold}'} · {name}",

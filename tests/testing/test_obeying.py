@@ -88,12 +88,11 @@ def test_names_the_law_and_the_values(folder, function, facts, law, values):
 def test_laws_are_found_in_the_order_of_their_module(kind):
     names = [law.__name__ for law in laws(kind)]
     assert len(names) >= 4
-    assert "stacked_equals_a_loop" in names
-    assert names[-1] != "stacked_equals_a_loop" or kind == "regularizer"
+    assert all(not name.startswith("_") for name in names)
 
 
 def test_refuses_what_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="there are laws for loss, weighting, regularizer, got 'optimizer'"):
+    with pytest.raises(UserError, match="there are laws for loss, weighting, .*, got 'optimizer'"):
         laws("optimizer")
     with pytest.raises(UserError, match=r"no YAML matches .*none\.yaml"):
         cases(tmp_path / "conf" / "loss" / "none.yaml")
