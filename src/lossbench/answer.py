@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.console import Console
 from lossbench.comparison import render
 from lossbench.comparison.leaderboard import leaderboard
 from lossbench.comparison.pairs import LABEL, labelled
+from lossbench.comparison.per_dataset import per_dataset
 from lossbench.comparison.tuning import Tuning, add_budgets, joined
 from lossbench.tracking import links, read
 from lossbench.tracking.artifacts import read_artifact
@@ -24,8 +26,8 @@ _SAME_TABLE = (
     "gains by that alike, and is a little flattered beside one that was not tuned"
 )
 
-# Shown beside the judged metric where the terminal is wide enough.
-BESIDE = ("average_precision", "log_loss", "accuracy", "tuned/f1")
+# Shown beside the judged metric, as many as the terminal is wide.
+BESIDE = ("auroc", "average_precision", "accuracy", "log_loss", "f1", "tuned/f1", "posterior/log_loss", "ece")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Answer:
         (overrides, reason) of jobs whose components cannot serve the task or each other.
     by
         What is compared.
+    by_dataset
+        The leaderboard of each dataset, where there are several.
     report
         Where the report lies, once it is written.
     tuning
@@ -55,6 +59,7 @@ class Answer:
     failures: pd.DataFrame
     left_out: Sequence[tuple[str, str]]
     by: Sequence[str] = ("objective",)
+    by_dataset: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     report: Path | None = None
     tuning: Tuning | None = None
 
@@ -64,16 +69,19 @@ class Answer:
 
     @property
     def markdown(self) -> str:
-        return render.to_markdown(self.table, failures=self.failures, left_out=self.left_out, settings=self._settings)
+        return render.to_markdown(self.table, **self._beside)
 
     def show(self, console: Console) -> None:
-        render.show(
-            self.table, failures=self.failures, left_out=self.left_out, settings=self._settings, console=console
-        )
+        render.show(self.table, **self._beside, console=console)
 
     @property
-    def _settings(self) -> list[tuple[str, str]]:
-        return [] if self.tuning is None else self.tuning.settings
+    def _beside(self) -> dict[str, Any]:
+        return {
+            "failures": self.failures,
+            "left_out": self.left_out,
+            "by_dataset": self.by_dataset,
+            "settings": [] if self.tuning is None else self.tuning.settings,
+        }
 
 
 def answer(
@@ -108,15 +116,13 @@ def answer(
     judged, note = _judged(runs, metric or tags.get("lossbench.metric", "test/auroc"), given=metric is not None)
     beside = [f"{judged.split('/', 1)[0]}/{name}" for name in BESIDE]
     told = tags.get("lossbench.rope")
-    table = leaderboard(
-        runs,
-        judged,
-        by=by,
-        baseline=baseline or _baseline(runs, tags, by),
-        show=beside,
-        better=better or tags.get("lossbench.direction"),
-        rope=float(told) if rope is None and told is not None else rope,
-    )
+    how: dict[str, Any] = {
+        "by": by,
+        "baseline": baseline or _baseline(runs, tags, by),
+        "better": better or tags.get("lossbench.direction"),
+        "rope": float(told) if rope is None and told is not None else rope,
+    }
+    table = leaderboard(runs, judged, show=beside, **how)
     table.attrs["notes"] += note
     left_out = [entry for sweep in sweeps for entry in read.left_out(store, sweep)]
     tunings = [_tuning(store, sweep) for sweep in sweeps]
@@ -126,7 +132,7 @@ def answer(
         add_budgets(table, tuning, dict(zip(jobs["objective"], jobs[LABEL], strict=True)))
         if (jobs["seeds"] == "splits").any():
             table.attrs["notes"].append(_SAME_TABLE)
-    return Answer(runs, table, read.failures(runs), left_out, by, tuning=tuning)
+    return Answer(runs, table, read.failures(runs), left_out, by, per_dataset(runs, judged, **how), tuning=tuning)
 
 
 def _tuning(store: Store, sweep: str) -> Tuning | None:

@@ -110,7 +110,9 @@ def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
         said = read_artifact(store, sweep, uri, NAMES)
         entries: dict[str, dict[str, list[str]]] = json.loads(said) if said else {}
         names |= {data: Names(tuple(of["classes"]), tuple(of["features"])) for data, of in entries.items()}
-    return Evidence(found.runs, found.table, found.by, history, Predictions(sources), names, found.tuning)
+    return Evidence(
+        found.runs, found.table, found.by, history, Predictions(sources), names, found.by_dataset, found.tuning
+    )
 
 
 def _names(configs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:

@@ -174,10 +174,10 @@ def test_parallel_coordinates_need_a_number_with_three_values(evidence: Build) -
 
 def test_ranks_over_datasets(evidence: Build) -> None:
     few = critical_difference.critical_difference(evidence(THREE, seeds=1, data=("iris", "wine")))
-    assert "2 datasets decide nothing: it takes at least 7 for 3 objectives" in few.message
+    assert "2 independent datasets decide nothing: it takes at least 7 for 3 objectives" in few.message
     assert few.message.startswith("focal has the best mean rank, 1 of 3, brier the last, 3.")
     many = evidence(THREE, seeds=1, data=tuple(f"d{n}" for n in range(9)))
-    assert "Every pair of objectives is separated." in critical_difference.critical_difference(many).message
+    assert "All objectives are separated from each other." in critical_difference.critical_difference(many).message
     assert critical_difference.critical_difference(evidence(THREE, seeds=1)) is None
 
 

@@ -8,8 +8,9 @@ from typing import Literal
 
 import pandas as pd
 
+from lossbench.comparison.families import DATASET
 from lossbench.comparison.pairs import LABEL, labelled, metric_column
-from lossbench.comparison.population import DATA, SEED
+from lossbench.comparison.population import SEED
 from lossbench.comparison.predictions import Curves, Predictions, curves
 from lossbench.comparison.tuning import Tuning
 
@@ -49,6 +50,8 @@ class Evidence:
         What was said about single rows.
     names
         By data.
+    by_dataset
+        Leaderboards of single datasets, where there are several.
     tuning
         How the objectives were tuned; None where they were not.
     """
@@ -59,6 +62,7 @@ class Evidence:
     history: Callable[[str], pd.DataFrame | None] = lambda _: None
     predictions: Predictions = field(default_factory=lambda: Predictions([]))
     names: Mapping[str, Names] = field(default_factory=dict)
+    by_dataset: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
@@ -97,7 +101,7 @@ class Evidence:
     @property
     def data(self) -> list[str]:
         """Names of the datasets; one without a name where the runs do not say."""
-        return sorted(map(str, self.jobs[DATA].dropna().unique())) if DATA in self.jobs else [""]
+        return sorted(map(str, self.jobs[DATASET].dropna().unique())) if DATASET in self.jobs else [""]
 
     def named(self, data: str) -> Names:
         return self.names.get(data, Names())
@@ -105,15 +109,15 @@ class Evidence:
     def of(self, label: str, data: str) -> pd.DataFrame:
         """Return the finished runs of an objective on some data, by seed, at most `BAND` of them."""
         runs = self.jobs[self.jobs[LABEL] == label]
-        if data and DATA in runs:
-            runs = runs[runs[DATA] == data]
+        if data and DATASET in runs:
+            runs = runs[runs[DATASET] == data]
         return (runs.sort_values(SEED, kind="stable") if SEED in runs else runs).head(BAND)
 
     def mean(self, label: str, metric: str, data: str = "") -> float:
         """Return the mean of a metric over the finished runs of an objective; NaN where none has it."""
         runs = self.jobs[self.jobs[LABEL] == label]
-        if data and DATA in runs:
-            runs = runs[runs[DATA] == data]
+        if data and DATASET in runs:
+            runs = runs[runs[DATASET] == data]
         return float(runs[f"metrics.{metric}"].mean()) if f"metrics.{metric}" in runs else float("nan")
 
     def judged(self, label: str) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from lossbench.comparison import companions
 from lossbench.comparison.matched import Matched
@@ -23,7 +24,8 @@ class Judged:
     Parameters
     ----------
     table
-        By label: ``difference``, ``low``, ``high`` (the test's own 95% interval), ``pairs``, ``unmatched``, ``p``,
+        By label: ``half`` (of the 95% interval of the mean), ``difference``, ``low``, ``high`` (the test's own 95%
+        interval), ``pairs``, ``unmatched``, ``p``,
         ``p_equivalent`` (both Holm), ``verdict``, ``won``, ``p_best`` (Holm over all pairs) and the companions ``iqm``,
         ``improves``, ``bca_low``, ``bca_high``.
     population
@@ -83,6 +85,7 @@ def judged(
     counts = {} if base is None else {label: matched.counts(label, base) for label in ranking}
 
     table = pd.DataFrame(index=list(ranking))
+    table["half"] = [_half(means, label, about) if pairable else math.nan for label in ranking]
     table["pairs"] = [counts.get(label, (0, 0))[0] for label in ranking]
     table["unmatched"] = [counts.get(label, (0, 0))[1] for label in ranking]
     found = _judgements(compared, about, rope, higher_is_better)
@@ -122,6 +125,21 @@ def _judgements(
 
 
 _UNTESTED = (math.nan, math.nan, None)
+
+
+def _half(means: pd.Series, label: str, about: Population) -> float:
+    """Return half the width of Student's 95% interval of an objective's mean over independent values.
+
+    t sd sqrt(1/n + ratio), where the ratio is that of splits of one table, which share rows; NaN over several datasets,
+    which are no sample of one thing, and where nothing is known to hold.
+    """
+    if about.test is None or about.kind == "datasets":
+        return math.nan
+    values = means.xs(label, level=LABEL).dropna()
+    if about.unit:
+        values = values.groupby(level=list(about.unit)).mean()
+    n = len(values)
+    return float(student.ppf(0.975, n - 1) * values.std() * math.sqrt(1 / n + about.test.ratio)) if n > 1 else math.nan
 
 
 def _add_intervals(table: pd.DataFrame, compared: dict[str, np.ndarray], about: Population) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lossbench.comparison.direction import direction
+from lossbench.comparison.families import DATASET, FAMILY
 from lossbench.comparison.judging import Judged, judged
 from lossbench.comparison.pairs import (
     LABEL,
@@ -15,9 +16,13 @@ from lossbench.comparison.pairs import (
     metric_column,
     pairing,
 )
-from lossbench.comparison.population import DATA, SEED, SOURCE_SEED, SPLIT_SEED
+from lossbench.comparison.population import SEED, SOURCE_SEED, SPLIT_SEED
+from lossbench.comparison.ranks import ranks
 from lossbench.comparison.rope import rope as rope_of
 from lossbench.comparison.sentences import conclusions, protocol
+
+# What training alone took. The runs of a stack start and end together, so that their own time says nothing of them.
+TRAINED = "metrics.seconds"
 
 
 def leaderboard(
@@ -52,15 +57,18 @@ def leaderboard(
     Returns
     -------
     DataFrame
-        `rank` (missing for reference rows and for objectives without a value), `objective`, `role`
-        (`objective` or `reference`), `mean` (of several datasets, that of their means), `sd` (over runs, n - 1),
-        `n` (values that the mean is made of), `best`, `undefined` (finished runs whose metric is NaN or missing),
-        `failed`, `unfinished` (killed or still running), `seconds` (mean of a finished run); `difference` (mean
-        paired difference to the baseline), `low`, `high`, `pairs`, `unmatched`, `p`, `p_equivalent`, `verdict`,
-        `won`, `p_best` and companions as in `judging.Judged`; then `show`. Best first; objectives without a value
-        last; reference rows that beat the best stand above it, all others at the end. `attrs` holds `metric`,
-        `direction`, `baseline`, `rope`, `paired_by`, `shown` (names of the further metrics), `protocol` (how it was
-        judged), `notes` (what a reader must know) and `conclusions` (the answer in plain words), lists of sentences.
+        `rank` (missing for reference rows and for objectives without a value), `objective`, `role` (`objective` or
+        `reference`), `mean` (of several datasets, that of their means), `half` (of its 95% interval), `sd` (over runs,
+        n - 1), `n` (values that the mean is made of), `best`, `undefined` (finished runs whose metric is NaN or
+        missing), `failed`, `unfinished` (killed or still running), `seconds` (mean of a finished run: of training, as
+        the metric `seconds` has it, else from its start to its end); `difference` (mean paired difference to the
+        baseline), `low`, `high`, `pairs`, `unmatched`, `p`, `p_equivalent`, `verdict`, `won`, `p_best` and companions
+        as in `judging.Judged`; `mean_rank` and `clique` over several datasets (objectives that share a letter are not
+        separable, see `ranks.Ranks`; missing and empty else); then `show`. Best first; objectives without a value last;
+        reference rows that beat the best stand above it, all others at the end. `attrs` holds `metric`, `direction`,
+        `baseline`, `rope`, `paired_by`, `units` (what the independent differences are), `shown` (names of the further
+        metrics), `protocol` (how it was judged), `notes` (what a reader must know) and `conclusions` (the answer in
+        plain words), lists of sentences.
 
     Raises
     ------
@@ -100,6 +108,10 @@ def leaderboard(
     table = table.join(found.table, on="objective")
     table[["pairs", "unmatched"]] = table[["pairs", "unmatched"]].fillna(0).astype(int)
     table["won"] = table["won"].eq(True)  # an objective without a value has no answer of its own
+    jobs = frame[is_job & (frame["status"] == "FINISHED")]
+    placed = ranks(jobs, column, labels, way == "max") if found.population.kind == "datasets" else None
+    table["mean_rank"] = float("nan") if placed is None else table["objective"].map(placed.mean)
+    table["clique"] = "" if placed is None else table["objective"].map(placed.letters()).fillna("")
     whole = _with_references(table, _references(frame[~is_job], column, way), way)
     shown = [name for name in show if name != metric and f"metrics.{name}" in runs.columns]
     means = frame[frame["status"] == "FINISHED"].groupby(LABEL)[[f"metrics.{name}" for name in shown]].mean()
@@ -112,9 +124,12 @@ def leaderboard(
         baseline=base,
         paired_by=_paired_by(frame, by),
         shown=shown,
+        units=found.population.units,
         rope=rope_of(metric, rope),
     )
     whole.attrs["notes"] = _notes(frame, column, by, base, found)
+    if placed is not None:
+        whole.attrs["notes"].append(f"ranks over {len(placed.ranks)} {found.population.units}: {placed.sentence()}")
     whole.attrs["protocol"] = protocol(found, base, rope_of(metric, rope))
     whole.attrs["conclusions"] = conclusions(whole, found)
     return whole
@@ -122,19 +137,20 @@ def leaderboard(
 
 def _row(jobs: pd.DataFrame, column: str, way: str) -> dict[str, float]:
     finished = jobs[jobs["status"] == "FINISHED"]
+    trained = finished[TRAINED] if TRAINED in jobs else finished["seconds"]
     metric = finished[column].dropna()
     failed = int((jobs["status"] == "FAILED").sum())
-    several = DATA in jobs and finished[DATA].nunique() > 1
+    several = FAMILY in jobs and finished[FAMILY].nunique() > 1
     return {
-        # A dataset with more runs than the others counts as much as they do.
-        "mean": finished.groupby(DATA)[column].mean().mean() if several else metric.mean(),
+        # A family of datasets with more runs than the others counts as much as they do.
+        "mean": finished.groupby(FAMILY)[column].mean().mean() if several else metric.mean(),
         "sd": metric.std(),
         "n": len(metric),
         "best": metric.max() if way == "max" else metric.min(),
         "undefined": len(finished) - len(metric),
         "failed": failed,
         "unfinished": len(jobs) - len(finished) - failed,
-        "seconds": finished["seconds"].mean(),
+        "seconds": trained.fillna(finished["seconds"]).mean(),
     }
 
 
@@ -160,7 +176,7 @@ def _with_references(ranked: pd.DataFrame, references: pd.DataFrame, way: str) -
     ascending = way == "min"
     references = references.sort_values("mean", ascending=ascending, kind="stable")
     # Only what holds for a row that is neither ranked nor compared.
-    empty = {"pairs": 0, "unmatched": 0, "won": False, "verdict": None}
+    empty = {"pairs": 0, "unmatched": 0, "won": False, "verdict": None, "clique": ""}
     for name in ranked.columns.difference(references.columns, sort=False):
         references[name] = pd.Series(empty.get(name, float("nan")), index=references.index, dtype=ranked[name].dtype)
     references = references[ranked.columns]
@@ -182,7 +198,7 @@ def _notes(frame: pd.DataFrame, column: str, by: Sequence[str], base: str | None
         where = f"one objective under the same {', '.join(_paired_by(frame, by))}"
         notes.append(f"{len(several)} pairs hold several runs of {where}: averaged before pairing")
     if found.population.kind == "datasets":
-        seen = jobs[jobs[column].notna()].groupby(LABEL)[DATA].nunique()
+        seen = jobs[jobs[column].notna()].groupby(LABEL)[DATASET].nunique()
         notes += [
             f"{label} has values on {count} of {seen.max()} datasets alone: its mean is over those"
             for label, count in seen.items()
@@ -195,7 +211,8 @@ def _paired_by(frame: pd.DataFrame, by: Sequence[str]) -> list[str]:
     """Return what pairs the runs as a person would say it: the seed, and what else has more than one value."""
     # References carry the seed alone of what describes the data.
     frame = frame[frame["role"] == "run"]
-    keys = [key for key in pairing(frame, by) if key == SEED or frame[key].nunique(dropna=False) > 1]
+    keys = [key for key in pairing(frame, by) if key != FAMILY]
+    keys = [key for key in keys if key == SEED or frame[key].nunique(dropna=False) > 1]
     # The seeds of source and split are the run's own unless they were fixed apart.
     own = [key for key in (SOURCE_SEED, SPLIT_SEED) if key in keys and SEED in keys]
     follow = {key for key in own if (frame[key] == frame[SEED])[frame[key].notna()].all()}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from lossbench.comparison.families import DATA, FAMILY, with_families
 from lossbench.errors import UserError
 
 PAIRED_BY = ("data", "seed", "fold")
@@ -44,17 +45,19 @@ def metric_column(runs: pd.DataFrame, metric: str) -> str:
 def labelled(runs: pd.DataFrame, by: Sequence[str] = ("objective",)) -> pd.DataFrame:
     """Return the runs with a column `label`: what is compared, the values of `by` joined by a middle dot.
 
+    And with `dataset` and `family`, as from `families.with_families`.
+
     Objectives trained on several data are compared without the data in their names: `focal · iris` and
     `focal · rings` are both `focal`.
     """
     columns = [column_of(runs, name) for name in by]
     # A table read column by column lies in pieces, of which pandas warns at every column that is added.
-    runs = runs.copy()
+    runs = with_families(runs.copy())
     named = runs
-    if "objective" in columns and "params.data" in runs:
+    if "objective" in columns and DATA in runs:
         jobs = runs["role"] == "run"
         named = runs.assign(objective=runs["objective"].astype(object))
-        named.loc[jobs, "objective"] = without_data(runs.loc[jobs, "objective"], runs.loc[jobs, "params.data"])
+        named.loc[jobs, "objective"] = without_data(runs.loc[jobs, "objective"], runs.loc[jobs, DATA])
     labels = [
         " · ".join(_text(value) for value in row if not pd.isna(value))
         for row in named[columns].itertuples(index=False)
@@ -108,7 +111,7 @@ def values(runs: pd.DataFrame, columns: Sequence[str], by: Sequence[str] = ("obj
 
 
 def pairing(runs: pd.DataFrame, by: Sequence[str] = ("objective",)) -> list[str]:
-    """Return the columns that pair runs: data, seed, fold and which rows the data are told to hold.
+    """Return the columns that pair runs: data and their family, seed, fold and which rows the data are told to hold.
 
     As far as the runs carry those params and they are not compared themselves.
     """
@@ -119,6 +122,8 @@ def pairing(runs: pd.DataFrame, by: Sequence[str] = ("objective",)) -> list[str]
         if column.startswith("params.data.") and column.removeprefix("params.") not in TRAINING_ON_DATA
     ]
     wanted = [f"params.{name}" for name in (*PAIRED_BY, *settings)]
+    # A family follows from the data: it says which pairs are independent, and pairs nothing of its own.
+    wanted += [] if any(column.startswith(DATA) for column in compared) else [FAMILY]
     return [column for column in wanted if column in runs.columns and column not in compared]
 
 

@@ -9,11 +9,12 @@ from typing import Literal
 import pandas as pd
 
 from lossbench.comparison.corrected_t import CorrectedT
+from lossbench.comparison.families import DATASET, FAMILY, are, with_families
 from lossbench.comparison.pairs import pairing
 from lossbench.comparison.sign_flip import SignFlip, Wilcoxon
 from lossbench.comparison.statistics import PairedTest
 
-SEED, FOLD, DATA = "params.seed", "params.fold", "params.data"
+SEED, FOLD = "params.seed", "params.fold"
 SOURCE_SEED, SPLIT_SEED = "params.data.source_seed", "params.data.split_seed"
 
 Kind = Literal["draws", "splits", "fixed", "datasets", "unknown"]
@@ -60,14 +61,16 @@ def population(runs: pd.DataFrame, metric: str, by: Sequence[str] = ("objective"
     by
         What is compared.
     """
+    runs = with_families(runs)
     keys = pairing(runs, by)
-    if DATA in keys and runs[DATA].nunique() > 1:
+    if FAMILY in keys and runs[DATASET].nunique() > 1:
+        families, datasets = runs[FAMILY].nunique(), runs[DATASET].nunique()
         return Population(
             "datasets",
-            f"{runs[DATA].nunique()} datasets, one value each: verdicts speak about datasets like these",
+            f"{are(families, datasets)}, one value each: verdicts speak about datasets like these",
             Wilcoxon(),
-            (DATA,),
-            "datasets",
+            (FAMILY,),
+            "datasets" if families == datasets else "families",
         )
     split = metric.split("/", 1)[0]
     claims = set(runs["seeds"].dropna()) if "seeds" in runs else set()

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from lossbench.comparison.evidence import Evidence
-from lossbench.comparison.population import DATA, FOLD, SEED
+from lossbench.comparison.families import DATASET
+from lossbench.comparison.population import FOLD, SEED
 
 
 def protocol(evidence: Evidence) -> list[tuple[str, str]]:
@@ -33,7 +34,7 @@ def protocol(evidence: Evidence) -> list[tuple[str, str]]:
 
 
 def _data(evidence: Evidence, data: str) -> str:
-    jobs = evidence.jobs[evidence.jobs[DATA] == data] if data and DATA in evidence.jobs else evidence.jobs
+    jobs = evidence.jobs[evidence.jobs[DATASET] == data] if data and DATASET in evidence.jobs else evidence.jobs
     rows = [
         f"{_span(sorted(jobs[f'rows_{split}'].dropna().unique()))} {split}"
         for split in ("train", "val", "test")

@@ -12,8 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from lossbench.comparison import render
+from lossbench.comparison.cells import cells, seconds
 from lossbench.comparison.direction import direction
 from lossbench.comparison.evidence import Evidence
+from lossbench.comparison.families import DATASET
 from lossbench.comparison.figures import (
     coordinates,
     critical_difference,
@@ -31,7 +33,6 @@ from lossbench.comparison.figures import (
     tuning,
 )
 from lossbench.comparison.figures.picture import Picture
-from lossbench.comparison.population import DATA
 from lossbench.comparison.protocol import protocol, settings
 from lossbench.comparison.tuning import Tuning, setting
 
@@ -164,7 +165,8 @@ def report(evidence: Evidence, about: About) -> Report:
             {
                 "name": data,
                 "heading": f"Metrics on {data}" if data else "Metrics",
-                "tables": [_metrics(evidence, data)],
+                "tables": [*_verdicts(evidence, data), _metrics(evidence, data)],
+                "remarks": _remarks(evidence, data),
                 "figures": by_data[data],
                 "calibration": _calibration(evidence, data),
             }
@@ -196,7 +198,7 @@ def _drawn(picture: Picture | None, data: str) -> Drawn | None:
 
 
 def _leaderboard(table: pd.DataFrame) -> Grid:
-    columns = render.cells(table)
+    columns = cells(table) | {"seconds": seconds(table)}
     first = ["objective", *(name for name in columns if name != "objective")]
     return Grid(
         f"Leaderboard by {render.title(table)}",
@@ -226,6 +228,17 @@ def _value(value: float) -> str:
     return "–" if value != value else f"{value:.4f}"
 
 
+def _verdicts(evidence: Evidence, data: str) -> list[Grid]:
+    """Return the leaderboard of one of several datasets."""
+    own = evidence.by_dataset.get(data)
+    return [] if own is None else [_leaderboard(own)]
+
+
+def _remarks(evidence: Evidence, data: str) -> list[str]:
+    own = evidence.by_dataset.get(data)
+    return [] if own is None else ["judged on this dataset alone, as if there were no other", *render.remarks(own)]
+
+
 def _metrics(evidence: Evidence, data: str) -> Grid:
     names = [name for name in METRICS if f"metrics.{evidence.split}/{name}" in evidence.jobs]
     caption = f"Mean (standard deviation) of the metrics on {evidence.split}"
@@ -246,7 +259,7 @@ def _calibration(evidence: Evidence, data: str) -> Grid | None:
 def _means(evidence: Evidence, data: str, caption: str, names: Sequence[tuple[str, str]]) -> Grid:
     """Return means over runs by objective, the best of each column marked; nothing is tested."""
     labels = [str(name) for name in evidence.ranked["objective"]]
-    jobs = evidence.jobs[evidence.jobs[DATA] == data] if data and DATA in evidence.jobs else evidence.jobs
+    jobs = evidence.jobs[evidence.jobs[DATASET] == data] if data and DATASET in evidence.jobs else evidence.jobs
     names = [(header, metric) for header, metric in names if jobs[f"metrics.{metric}"].notna().any()]
     columns = [f"metrics.{metric}" for _, metric in names]
     grouped = jobs.groupby("label")[columns]

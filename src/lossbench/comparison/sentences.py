@@ -67,7 +67,10 @@ def _won(table: pd.DataFrame, rows: pd.DataFrame, judged: Judged) -> str:
     won = rows.index[rows["won"]].tolist()
     if len(won) == 1:
         return f"{judged.best} won: {value}."
+    first = rows.index[rows["rank"] == 1].tolist()
     leads = f"{judged.best} has the best mean ({value})"
+    if len(first) > 1:
+        leads = f"{_names(first)} share the best mean ({metric} {best['mean']:.4g})"
     if judged.n[1] < seeds_needed(judged.all_pairs):
         return f"Nothing won yet: {leads}, and so few {judged.population.units} decide nothing."
     return f"What won is a set of {len(won)} that cannot be separated: {_names(won)}; {leads}."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from matplotlib.axes import Axes
-from scipy import stats
 
 from lossbench.comparison.evidence import Evidence
 from lossbench.comparison.figures import style
@@ -19,8 +18,8 @@ NEAR = 3.0
 def ranking(evidence: Evidence) -> Picture | None:
     """Draw every run of every objective, best first, with the mean and its 95% interval; references are lines.
 
-    The interval is Student's, mean +- t sd / sqrt(n): it says how well the mean is known, not whether two objectives
-    differ, which their paired differences decide.
+    The interval (`judging.Judged`) says how well the mean is known, not whether two objectives differ, which their
+    paired differences decide.
     """
     names = chosen(evidence.table, ROWS)
     if not names:
@@ -33,9 +32,8 @@ def ranking(evidence: Evidence) -> Picture | None:
     for place, row in enumerate(ranked.to_dict("records")):
         values = evidence.jobs.loc[evidence.jobs[LABEL] == row["objective"], evidence.column].dropna()
         axes.plot(values, [place] * len(values), "|", color=style.MUTED, markersize=8, alpha=0.6)
-        half = _half(row["n"], row["sd"])
-        if row["n"] > 1 and not several:
-            axes.errorbar(row["mean"], place, xerr=half, fmt="o", color=style.BLUE, capsize=3, markersize=5)
+        if row["half"] == row["half"]:
+            axes.errorbar(row["mean"], place, xerr=row["half"], fmt="o", color=style.BLUE, capsize=3, markersize=5)
         else:
             axes.plot(row["mean"], place, "o", color=style.BLUE, markersize=5)
     said = _references(axes, evidence)
@@ -45,9 +43,9 @@ def ranking(evidence: Evidence) -> Picture | None:
     axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel(f"{style.plain(evidence.metric)} ({evidence.better} is better)")
     best, *_, last = [*ranked.to_dict("records"), *ranked.tail(1).to_dict("records")]
-    message = f"{best['objective']} has the best mean {evidence.metric}, {number(best['mean'])}{_known(best, several)}"
+    message = f"{best['objective']} has the best mean {evidence.metric}, {number(best['mean'])}{_known(best)}"
     if len(names) > 1:
-        message += f"; {last['objective']} the last, {number(last['mean'])}{_known(last, several)}"
+        message += f"; {last['objective']} the last, {number(last['mean'])}{_known(last)}"
     others = set(names) - {best["objective"], last["objective"]}
     if evidence.baseline is not None and evidence.baseline in others:
         message += f"; the baseline {evidence.baseline} {number(evidence.judged(evidence.baseline))}"
@@ -65,17 +63,9 @@ def ranking(evidence: Evidence) -> Picture | None:
     )
 
 
-def _half(n: float, sd: float) -> float:
-    return float(stats.t.ppf(0.975, n - 1)) * sd / n**0.5 if n > 1 else float("nan")
-
-
-def _known(row: dict[Any, Any], several: bool) -> str:
-    half = _half(row["n"], row["sd"])
-    return (
-        f" (95% interval {number(row['mean'] - half)} to {number(row['mean'] + half)})"
-        if row["n"] > 1 and not several
-        else ""
-    )
+def _known(row: dict[Any, Any]) -> str:
+    mean, half = row["mean"], row["half"]
+    return f" (95% interval {number(mean - half)} to {number(mean + half)})" if half == half else ""
 
 
 def _references(axes: Axes, evidence: Evidence) -> list[tuple[str, float]]:

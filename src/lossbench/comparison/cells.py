@@ -1,0 +1,123 @@
+"""A leaderboard's columns as text, and which of them fit a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+from rich.cells import cell_len
+
+MISSING = "–"
+# How a dataset's own verdict stands behind its mean.
+MARKS = {"better": "+", "worse": "-", "equivalent": "=", "not separable": " "}
+
+GAP = 2
+
+Cells = dict[str, list[str]]
+
+
+def cells(table: pd.DataFrame) -> Cells:
+    """Return the columns as text, the most important first; counts that are zero throughout are left away."""
+    objectives = table["role"] == "objective"
+    compared = table.attrs["baseline"] is not None
+    cells = {
+        "rank": [MISSING if pd.isna(rank) else str(rank) for rank in table["rank"]],
+        "objective": [str(name) for name in table["objective"]],
+        "mean": [number(value) for value in table["mean"]],
+    }
+    if table["half"].notna().any():
+        cells["+-95%"] = [number(value) for value in table["half"]]
+    if compared:
+        cells["verdict"] = [verdict or "" for verdict in table["verdict"]]
+        cells["difference"] = [number(value, sign=True) for value in table["difference"]]
+    if table["mean_rank"].notna().any():
+        cells["mean rank"] = [MISSING if math.isnan(rank) else f"{rank:.3g}" for rank in table["mean_rank"]]
+        if table["clique"].any():
+            cells["clique"] = list(table["clique"])
+    for count in ("failed", "unfinished", "undefined"):
+        if (table[count] > 0).any():
+            cells[count] = [str(n) if n else "" for n in table[count]]
+    if objectives.sum() > 1:
+        cells["won"] = ["yes" if won else "" for won in table["won"]]
+    if compared:
+        cells["p"] = [p_value(value) for value in table["p"]]
+        cells["interval"] = [interval(low, high) for low, high in zip(table["low"], table["high"], strict=True)]
+    if "trials" in table:
+        both = zip(table["trials"], table["failed_trials"], strict=True)
+        cells["trials"] = ["" if n != n else f"{n:.0f}{f' + {lost:.0f} failed' if lost else ''}" for n, lost in both]
+    cells["n"] = [str(n) for n in table["n"]]
+    cells["sd"] = [number(value) for value in table["sd"]]
+    # How many pairs goes without saying unless it is fewer than the runs.
+    if compared and (table["pairs"] != table["n"])[objectives].any():
+        cells["pairs"] = [str(n) if n else "" for n in table["pairs"]]
+    if (table["unmatched"] > 0).any():
+        cells["unmatched"] = [str(n) if n else "" for n in table["unmatched"]]
+    cells["best"] = [number(value) for value in table["best"]]
+    cells["iqm"] = [number(value) for value in table["iqm"]]
+    if compared:
+        cells["improves"] = [MISSING if math.isnan(value) else f"{value:.0%}" for value in table["improves"]]
+    if table["bca_low"].notna().any():
+        cells["BCa"] = [interval(low, high) for low, high in zip(table["bca_low"], table["bca_high"], strict=True)]
+    return cells
+
+
+def others(table: pd.DataFrame) -> Cells:
+    """Return what a run costs and the further metrics, under their names without the split."""
+    cells = {"objective": [str(name) for name in table["objective"]], "seconds": seconds(table)}
+    for name in table.attrs["shown"]:
+        cells[name.split("/", 1)[-1]] = [number(value) for value in table[name]]
+    return cells
+
+
+def of_datasets(table: pd.DataFrame, by_dataset: Mapping[str, pd.DataFrame]) -> Cells:
+    """Return the mean on each dataset, with a mark for the verdict on that dataset alone."""
+    names = [str(name) for name in table["objective"]]
+    cells = {"objective": names}
+    for dataset, own in by_dataset.items():
+        rows = own.set_index("objective")
+        said = {
+            str(name): f"{number(mean)} {MARKS.get(verdict, ' ')}"
+            for name, mean, verdict in zip(rows.index, rows["mean"], rows["verdict"], strict=True)
+        }
+        cells[dataset] = [said.get(name, f"{MISSING}  ") for name in names]
+    return cells
+
+
+def seconds(table: pd.DataFrame) -> list[str]:
+    """Return what a run costs; a reference trains nothing."""
+    trained = table["seconds"].where(table["role"] == "objective")
+    return [MISSING if math.isnan(value) else f"{value:.1f}" if value >= 1 else f"{value:.2g}" for value in trained]
+
+
+def fitting(cells: Cells, width: int) -> Cells:
+    """Return the columns that fit a width, the first ones; rank, objective and mean always stay."""
+    widths = {name: max(map(cell_len, [name, *column])) + GAP for name, column in cells.items()}
+    # A long name may take several lines; it must not cost the numbers their place.
+    widths["objective"] = min(widths["objective"], max(20, width // 4) + GAP)
+    kept: Cells = {}
+    used = 0
+    for name, column in cells.items():
+        if used + widths[name] > width and name not in ("rank", "objective", "mean"):
+            break
+        used += widths[name]
+        kept[name] = column
+    return kept
+
+
+def number(value: float, sign: bool = False) -> str:
+    """Four decimals where they say enough, three figures where they do not."""
+    if math.isnan(value):
+        return MISSING
+    plain = value == 0 or 1e-3 <= abs(value) < 1e4
+    return f"{value:{'+' if sign and value else ''}{'.4f' if plain else '.3g'}}"
+
+
+def interval(low: float, high: float) -> str:
+    return MISSING if math.isnan(low) else f"{number(low, sign=True)} {number(high, sign=True)}"
+
+
+def p_value(value: float) -> str:
+    if math.isnan(value):
+        return MISSING
+    return "<.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
