@@ -8,7 +8,7 @@ import re
 import pandas as pd
 
 from lossbench.comparison.direction import direction
-from lossbench.comparison.population import DATA
+from lossbench.comparison.families import DATA
 from lossbench.errors import UserError
 from lossbench.tracking import read
 from lossbench.tracking.find import Found, by_id, by_registered_name, of_run, registered_names

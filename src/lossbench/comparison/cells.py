@@ -109,6 +109,7 @@ def number(value: float, sign: bool = False) -> str:
     """Four decimals where they say enough, three figures where they do not."""
     if math.isnan(value):
         return MISSING
+    value = 0.0 if abs(value) < 1e-12 else value  # what rounding leaves of a difference of equal means
     plain = value == 0 or 1e-3 <= abs(value) < 1e4
     return f"{value:{'+' if sign and value else ''}{'.4f' if plain else '.3g'}}"
 

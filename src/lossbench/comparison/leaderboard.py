@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lossbench.comparison.direction import direction
-from lossbench.comparison.families import DATASET, FAMILY
+from lossbench.comparison.families import DATA, DATASET, FAMILY
 from lossbench.comparison.judging import Judged, judged
 from lossbench.comparison.pairs import (
     LABEL,
@@ -212,7 +212,10 @@ def _paired_by(frame: pd.DataFrame, by: Sequence[str]) -> list[str]:
     # References carry the seed alone of what describes the data.
     frame = frame[frame["role"] == "run"]
     keys = [key for key in pairing(frame, by) if key != FAMILY]
-    keys = [key for key in keys if key == SEED or frame[key].nunique(dropna=False) > 1]
+    # What tells two datasets apart goes without saying where the data are named.
+    groups = frame.groupby(DATASET) if DATASET in frame else frame.groupby(lambda _: 0)
+    varies = {key for key in keys if groups[key].nunique(dropna=False).max() > 1}
+    keys = [key for key in keys if key == SEED or key in varies or (key == DATA and frame[key].nunique() > 1)]
     # The seeds of source and split are the run's own unless they were fixed apart.
     own = [key for key in (SOURCE_SEED, SPLIT_SEED) if key in keys and SEED in keys]
     follow = {key for key in own if (frame[key] == frame[SEED])[frame[key].notna()].all()}
