@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import socket
+import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -268,3 +274,133 @@ def test_wrong_input_is_one_line(
     assert line.startswith("lossbench: ")
     assert re.search(message, line), line
     assert not list(tmp_path.glob("*said*"))
+
+
+def test_a_run_exports_its_model_on_request(lossbench: Command, project: Project) -> None:
+    data = ("data=table", f"data.path={project.table}", "data.target=churned", "seed=7", "trainer.max_epochs=1")
+    assert command(*data, "export=true", f"paths.mlruns={project.store.mlruns}") == 0
+    (run,) = read.search(project.store, "params.seed = '7'")
+    (logged,) = project.store.client.get_run(run.info.run_id).outputs.model_outputs
+    assert project.store.client.get_logged_model(logged.model_id).name == "model"
+
+
+def test_a_run_with_parts_of_ones_own_is_told_how_to_export(
+    lossbench: Command, project: Project, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "mine.yaml").write_text("_target_: mine.Mine\n_partial_: true\n")
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n\n\nclass Mine(nn.Linear):\n"
+        "    def __init__(self, task):\n        super().__init__(task.n_features, task.n_scores)\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        data = (f"data.path={project.table}", "data.target=churned", "seed=8", "trainer.max_epochs=1")
+        own = ("data=table", *data, "model=mine", f"paths.mlruns={project.store.mlruns}")
+        capsys.readouterr()
+        assert command(*own, "export=true") == 2
+        assert "model names 'mine.Mine', which is no part of lossbench or torch" in capsys.readouterr().err
+        assert command(*own) == 0
+        (run,) = read.search(project.store, "params.seed = '8'")
+        assert "allow it with --trust" in one_line(lossbench("predict", run.info.run_id, str(project.table)))
+        ended = lossbench("export", run.info.run_id, "--trust", "--code", "mine.py", "--register", "mine")
+        assert ended.status == 0, ended.err
+        assert lossbench("predict", "mine", str(project.table), "--trust").status == 0
+    finally:
+        sys.path.remove(str(tmp_path))
+        sys.modules.pop("mine")
+    assert exported(project, "mine").joinpath("artifacts", "code", "mine.py").is_file()
+
+
+def exported(project: Project, name: str) -> Path:
+    """The folder of a registered model's newest version."""
+    versions = project.store.client.search_model_versions(f"name = '{name}'")
+    return Path(max(versions, key=lambda found: int(found.version)).source.removeprefix("file://"))
+
+
+@pytest.mark.slow
+def test_a_server_answers_as_the_model_predicts(lossbench: Command, project: Project, tmp_path: Path) -> None:
+    assert lossbench("export", "best of last", "--register", "served").status == 0
+    assert lossbench("predict", "served", str(project.table), "-o", "said.parquet").status == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ("models", "serve", "-m", "models:/served/1", "--env-manager", "local", "--host", "127.0.0.1")
+    script = "import sys; from mlflow.cli import cli; sys.argv[0] = 'mlflow'; cli()"
+    python = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments, "--port", str(port)],
+            env={**python, "MLFLOW_TRACKING_URI": project.store.uri},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", server)
+        rows = table().drop(columns="churned").head(5)
+        answer = ask(f"http://127.0.0.1:{port}/invocations", {"dataframe_split": rows.to_dict("split", index=False)})
+        expected = pd.read_parquet(tmp_path / "said.parquet").head(5)
+        pd.testing.assert_frame_equal(pd.DataFrame(answer["predictions"]), expected, atol=1e-9, check_dtype=False)
+        records = rows.to_dict("records")
+        bold = ask(f"http://127.0.0.1:{port}/invocations", {"dataframe_records": records, "params": {"threshold": 0}})
+        assert {said["label"] for said in bold["predictions"]} == {"yes"}
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(f"http://127.0.0.1:{port}/invocations", {"dataframe_records": [{"age": 3}]})
+        assert refused.value.code == 400
+        assert "pays" in refused.value.read().decode()
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def wait_for(url: str, server: subprocess.Popen[bytes], seconds: float = 180) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert server.poll() is None, "the server has ended"
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return
+    raise AssertionError("the server does not answer")
+
+
+def ask(url: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.slow
+def test_an_export_loads_where_lossbench_is_not_installed(lossbench: Command, project: Project, tmp_path: Path) -> None:
+    assert lossbench("export", "best of last", "--register", "elsewhere").status == 0
+    assert lossbench("predict", "elsewhere", str(project.table), "-o", "said.parquet").status == 0
+    folder = exported(project, "elsewhere")
+    python = tmp_path / "fresh" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "fresh")], check=True)
+    installed = subprocess.run(
+        [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", folder / "requirements.txt"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if re.search(r"NewConnectionError|Temporary failure in name|No matching distribution", installed.stderr):
+        pytest.skip("there is no package index")
+    assert installed.returncode == 0, installed.stderr
+    script = (
+        "import sys, pandas as pd, importlib.util, mlflow\n"
+        "assert importlib.util.find_spec('lossbench') is None\n"
+        "said = mlflow.pyfunc.load_model(sys.argv[1]).predict(pd.read_csv(sys.argv[2]))\n"
+        "said.to_parquet('elsewhere.parquet')\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules} & {'hydra', 'lightning', 'torchmetrics'}))\n"
+    )
+    ended = subprocess.run(
+        [python, "-c", script, folder, project.table], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == ""
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "elsewhere.parquet"), pd.read_parquet(tmp_path / "said.parquet"), atol=1e-9
+    )

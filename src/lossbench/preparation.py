@@ -19,6 +19,7 @@ from lossbench.data.dataset import Dataset
 from lossbench.data.order import plan
 from lossbench.data.source import Source
 from lossbench.errors import UserError
+from lossbench.inference.rebuild import rebuild
 from lossbench.models.initial import build
 from lossbench.models.network import Network
 from lossbench.objective.losses.external import External
@@ -136,6 +137,7 @@ def check_around(config: Mapping[str, Any], task: Task) -> None:
     history = config["tracking"]["history"]
     if history not in ("every", "none"):
         _require_whole("tracking.history (every, none, or every so many epochs)", history)
+    _check_export(config)
     # Lightning and torchmetrics take seconds to import, and would not refuse what lossbench ships.
     around = {"trainer": config["trainer"], "callbacks": config["callbacks"], "loggers": config["tracking"]["loggers"]}
     if around["callbacks"] or around["loggers"] or not _known_trainer(around["trainer"]):
@@ -154,6 +156,21 @@ def _known_trainer(trainer: Mapping[str, Any]) -> bool:
         for precision in PRECISIONS
         for algorithm in ("norm", "value")
     )
+
+
+def _check_export(config: Mapping[str, Any]) -> None:
+    """Refuse to export a model with a person's own parts, which has to be told where their code is."""
+    if config["export"] not in (True, False):
+        raise UserError(f"export is true or false, got {config['export']!r}")
+    if config["export"]:
+        for part in ("loss", "model"):
+            try:
+                rebuild(config[part], part)
+            except UserError as error:
+                raise UserError(
+                    f"export=true takes parts of lossbench and torch, and {error.args[0].partition(':')[0]}: "
+                    "leave it out, then lossbench export RUN --trust --code FILE ships your code with the model"
+                ) from error
 
 
 # The many jobs of a sweep have few different trainers and metrics, and these take longer to build than a job's parts.

@@ -179,10 +179,12 @@ def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, 
         table = predictions(job.dataset, evaluation, lambda x: scores_of(job.network, x), tracking["predictions"])
     if tracking["predictions"] != 0:
         _keep_predictions(record, config, table)
-    record.artifacts.bytes(
-        model_file.dump(config, job.dataset, job.network, job.objective, evaluation, fitted.selected_epoch),
-        "model.pt",
-    )
+    model = model_file.dump(config, job.dataset, job.network, job.objective, evaluation, fitted.selected_epoch)
+    record.artifacts.bytes(model, "model.pt")
+    if config["export"]:
+        from lossbench.exporting import export  # it imports what serves models, which takes seconds
+
+        export(store_of(config), record.id, model)
     if evaluation.undefined:
         record.artifacts.json(evaluation.undefined, "undefined.json")
     if tracking["figures"]:
