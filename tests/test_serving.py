@@ -38,6 +38,7 @@ class Ended(NamedTuple):
 
 Command = Callable[..., Ended]
 VERBS = ("export", "predict", "evaluate")
+DATA = ("data=table", "data.target=churned", "data.categorical=[zone]")
 
 
 class Project(NamedTuple):
@@ -50,10 +51,25 @@ class Project(NamedTuple):
 
 
 def table() -> pd.DataFrame:
-    draw = np.random.default_rng(0)
-    frame = pd.DataFrame({"age": draw.normal(40, 10, 240), "pays": draw.integers(0, 2, 240)})
-    risk = (frame["age"] - 40) / 10 - frame["pays"] + draw.normal(0, 1, 240)
+    """Customers, with gaps, codes that look like numbers, dates and a rare plan."""
+    draw, rows = np.random.default_rng(0), 240
+    frame = pd.DataFrame(
+        {
+            "age": draw.normal(40, 10, rows).round(1),
+            "pays": draw.random(rows) < 0.5,
+            "zone": draw.choice(["01", "02", "13"], rows),
+            "plan": draw.choice(["basic", "plus", "größer"], rows, p=[0.6, 0.38, 0.02]),
+            "since": (pd.Timestamp("2020-01-01") + pd.to_timedelta(draw.integers(0, 900, rows), "D")).astype(str),
+        }
+    )
+    risk = (frame["age"] - 40) / 10 - frame["pays"] + (frame["zone"] == "01") + draw.normal(0, 1, rows)
+    frame["pays"] = frame["pays"].astype(object)
+    for name in ("age", "pays", "plan"):
+        frame.loc[draw.random(rows) < 0.1, name] = None
     return frame.assign(churned=np.where(risk > 0.5, "yes", "no"))
+
+
+RAW = ["age", "pays", "zone", "plan", "since"]
 
 
 def command(*arguments: str) -> int:
@@ -73,7 +89,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("serving")
     mlruns, path = folder / "mlruns", folder / "churn.csv"
     table().to_csv(path, index=False)
-    data = ("data=table", f"data.path={path}", "data.target=churned", "data.batch_size=64")
+    data = (*DATA, f"data.path={path}", "data.batch_size=64")
     status = command(
         "-m", *data, "loss=cross_entropy,focal", "seed=0,1", "model.widths=[4]", "trainer.max_epochs=3",
         f"paths.mlruns={mlruns}",
@@ -119,6 +135,7 @@ def test_a_run_of_a_stack_predicts_what_it_recorded(lossbench: Command, project:
     assert ended.out == ""
     assert "240 rows" in ended.err
     assert "ignored, since training had no such column: 'churned'" in ended.err
+    assert "column 'plan' has 1 values that training had rarely or not: 'größer'" in ended.err
     said = pd.read_parquet(tmp_path / "said.parquet")
     assert list(said) == ["age", "label", "probability_no", "probability_yes", "score"]
     before = recorded(project, run_id)
@@ -163,7 +180,7 @@ def test_an_export_is_a_complete_mlflow_model(
     assert "models:/churn/1" in ended.out
     monkeypatch.setenv("MLFLOW_TRACKING_URI", project.store.uri)
     model, again = load_model("models:/churn/1"), load_model(f"runs:/{run_id}/model")
-    raw = table()[["pays", "age"]]
+    raw = table()[RAW[::-1]]
     said = model.predict(raw)
     ended = lossbench("predict", "churn", str(project.table), "-o", "said.parquet")
     assert "version 1 of the registered model 'churn'" in ended.err
@@ -176,7 +193,8 @@ def test_an_export_is_a_complete_mlflow_model(
     assert set(model.predict(raw, params={"threshold": 0.0})["label"]) == {"yes"}
     # what MLflow shows of it
     signature = model.metadata.signature
-    assert signature.inputs.to_dict()[0] == {"name": "age", "type": "double", "required": True}
+    kinds = {column["name"]: column["type"] for column in signature.inputs.to_dict()}
+    assert kinds == {"age": "double", "pays": "any", "zone": "any", "plan": "string", "since": "any"}
     assert signature.outputs.input_names() == ["label", "probability_no", "probability_yes", "score"]
     assert len(model.predict(model.input_example)) == 1
     folder = Path(model.metadata.artifact_path.removeprefix("file://"))
@@ -277,7 +295,7 @@ def test_wrong_input_is_one_line(
 
 
 def test_a_run_exports_its_model_on_request(lossbench: Command, project: Project) -> None:
-    data = ("data=table", f"data.path={project.table}", "data.target=churned", "seed=7", "trainer.max_epochs=1")
+    data = (*DATA, f"data.path={project.table}", "seed=7", "trainer.max_epochs=1")
     assert command(*data, "export=true", f"paths.mlruns={project.store.mlruns}") == 0
     (run,) = read.search(project.store, "params.seed = '7'")
     (logged,) = project.store.client.get_run(run.info.run_id).outputs.model_outputs
@@ -295,8 +313,8 @@ def test_a_run_with_parts_of_ones_own_is_told_how_to_export(
     )
     sys.path.insert(0, str(tmp_path))
     try:
-        data = (f"data.path={project.table}", "data.target=churned", "seed=8", "trainer.max_epochs=1")
-        own = ("data=table", *data, "model=mine", f"paths.mlruns={project.store.mlruns}")
+        data = (*DATA, f"data.path={project.table}", "seed=8", "trainer.max_epochs=1")
+        own = (*data, "model=mine", f"paths.mlruns={project.store.mlruns}")
         capsys.readouterr()
         assert command(*own, "export=true") == 2
         assert "model names 'mine.Mine', which is no part of lossbench or torch" in capsys.readouterr().err
@@ -338,7 +356,7 @@ def test_a_server_answers_as_the_model_predicts(lossbench: Command, project: Pro
         )
     try:
         wait_for(f"http://127.0.0.1:{port}/health", server)
-        rows = table().drop(columns="churned").head(5)
+        rows = table()[RAW].astype(object).where(table()[RAW].notna(), None).head(5)
         answer = ask(f"http://127.0.0.1:{port}/invocations", {"dataframe_split": rows.to_dict("split", index=False)})
         expected = pd.read_parquet(tmp_path / "said.parquet").head(5)
         pd.testing.assert_frame_equal(pd.DataFrame(answer["predictions"]), expected, atol=1e-9, check_dtype=False)
@@ -392,7 +410,7 @@ def test_an_export_loads_where_lossbench_is_not_installed(lossbench: Command, pr
     script = (
         "import sys, pandas as pd, importlib.util, mlflow\n"
         "assert importlib.util.find_spec('lossbench') is None\n"
-        "said = mlflow.pyfunc.load_model(sys.argv[1]).predict(pd.read_csv(sys.argv[2]))\n"
+        "said = mlflow.pyfunc.load_model(sys.argv[1]).predict(pd.read_csv(sys.argv[2], dtype={'zone': str}))\n"
         "said.to_parquet('elsewhere.parquet')\n"
         "print(*sorted({name.split('.')[0] for name in sys.modules} & {'hydra', 'lightning', 'torchmetrics'}))\n"
     )

@@ -1,8 +1,8 @@
-"""Tables a block of rows at a time, so that a file larger than memory can be predicted: read, and written."""
+"""Predictions as a file, written a block of rows at a time, so that there may be more of them than memory holds."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -11,64 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lossbench.errors import DataError, UserError
+from lossbench.errors import UserError
 
-ROWS = 100_000
-
-
-def pieces(path: Path, text: Collection[str] = (), rows: int = ROWS) -> Iterator[pd.DataFrame]:
-    """Yield the rows of a CSV or Parquet file, so many at a time, with the numbers of the rows as index, from 1.
-
-    A file without rows yields one empty piece.
-
-    Parameters
-    ----------
-    path
-        The file.
-    text
-        Columns that stay text in a CSV file, such as codes, for what a reader would guess from one piece it might not
-        guess from the next.
-    rows
-        Of a piece.
-
-    Raises
-    ------
-    DataError
-        For a file that is missing or cannot be read.
-    """
-    if not path.is_file():
-        raise DataError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
-    name = path.name.lower()
-    if name.endswith((".csv", ".csv.gz")):
-        found = _csv(path, text, rows)
-    elif name.endswith(".parquet"):
-        found = _parquet(path, rows)
-    else:
-        raise DataError(f"a table is a .csv, .csv.gz or .parquet file, got {path}")
-    start = 1
-    try:
-        for frame in found:
-            frame.columns = pd.Index([str(name) for name in frame.columns], dtype=object)
-            yield frame.set_axis(pd.RangeIndex(start, start + len(frame)))
-            start += len(frame)
-    except (OSError, pa.ArrowInvalid, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-
-
-def _csv(path: Path, text: Collection[str], rows: int) -> Iterator[pd.DataFrame]:
-    kinds = dict.fromkeys(text, "str")
-    with pd.read_csv(path, dtype=kinds, chunksize=rows, index_col=False, low_memory=False) as reader:
-        yield from reader
-
-
-def _parquet(path: Path, rows: int) -> Iterator[pd.DataFrame]:
-    with pq.ParquetFile(path) as file:
-        empty = True
-        for batch in file.iter_batches(rows):
-            empty = False
-            yield batch.to_pandas()
-        if empty:
-            yield file.schema_arrow.empty_table().to_pandas()
+# Of a table, read and written at a time.
+BLOCK = 100_000
 
 
 class Writer(Protocol):

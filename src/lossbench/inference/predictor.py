@@ -189,11 +189,6 @@ class Predictor:
         return found
 
     @property
-    def text_columns(self) -> list[str]:
-        """Raw columns that are read as text from a file: codes and dates."""
-        return [name for name, kind in self.preprocessing.schema.items() if kind in ("categorical", "date")]
-
-    @property
     def score_names(self) -> list[str]:
         """What the columns of scores are called in a prediction."""
         return ["score"] if self.task.binary else [f"score_{name}" for name in self.task.class_names]

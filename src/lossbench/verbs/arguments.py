@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossbench import composition
+from lossbench.errors import UserError
 from lossbench.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
     from lossbench.inference.predictor import Predictor
     from lossbench.tracking.find import Found
 
@@ -57,3 +62,18 @@ def predictor_from(store: Store, given: argparse.Namespace) -> tuple[Predictor, 
     from lossbench.inference.predictor import Predictor
 
     return Predictor.load(io.BytesIO(model), f"the model of run {found.run_id}", trust=given.trust), found
+
+
+def blocks_from(given: argparse.Namespace, predictor: Predictor) -> Iterator[pd.DataFrame]:
+    """Yield the rows of the table that the arguments name, a block at a time; a text file is read as in training."""
+    from lossbench.data.dialect import Dialect
+    from lossbench.data.reading import blocks
+    from lossbench.inference.files import BLOCK
+
+    said = predictor.config["data"]
+    try:
+        missing = tuple(map(str, said.get("missing", Dialect.missing)))
+        dialect = Dialect(said.get("delimiter"), said.get("decimal"), said.get("encoding"), missing)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"data: {error}") from error
+    return blocks(given.table, BLOCK, dialect)

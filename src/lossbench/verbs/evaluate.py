@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lossbench.errors import UserError
-from lossbench.verbs.arguments import add_run_arguments, add_store_arguments, predictor_from, store_from
+from lossbench.verbs.arguments import add_run_arguments, add_store_arguments, blocks_from, predictor_from, store_from
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         "posterior, at the thresholds that the run's validation tuned.",
     )
     add_run_arguments(parser)
-    parser.add_argument("table", type=Path, help="a .csv, .csv.gz or .parquet file with the columns of training")
+    parser.add_argument("table", type=Path, help="a file with the columns of training: CSV, Parquet, Feather")
     parser.add_argument("--target", help="the column of true classes (default: as in training)")
     parser.add_argument("--format", choices=("terminal", "csv", "json"), default="terminal", help="(default: terminal)")
     add_store_arguments(parser)
@@ -38,13 +38,11 @@ def main(arguments: Sequence[str]) -> int:
 
     store = store_from(given)
     predictor, found = predictor_from(store, given)
-    from lossbench.inference.files import pieces
     from lossbench.inference.judging import judge
 
     target = given.target or str(predictor.config["data"].get("target", "target"))
-    judged = judge(
-        predictor, pieces(given.table, predictor.text_columns), target, _collection(predictor) if given.trust else None
-    )
+    more = _collection(predictor) if given.trust else None
+    judged = judge(predictor, blocks_from(given, predictor), target, more)
     recorded = store.client.get_run(found.run_id).data.metrics
     rows = [(name, value, recorded.get(f"test/{name}", float("nan"))) for name, value in judged.metrics.items()]
     if given.format == "json":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossbench.errors import UserError
-from lossbench.verbs.arguments import add_run_arguments, add_store_arguments, predictor_from, store_from
+from lossbench.verbs.arguments import add_run_arguments, add_store_arguments, blocks_from, predictor_from, store_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
         "Columns that training had not are ignored; a level that it had not counts as rare.",
     )
     add_run_arguments(parser)
-    parser.add_argument("table", type=Path, help="a .csv, .csv.gz or .parquet file with the columns of training")
+    parser.add_argument("table", type=Path, help="a file with the columns of training: CSV, Parquet, Feather")
     parser.add_argument("-o", "--output", type=Path, help="a .csv or .parquet file (default: CSV on the terminal)")
     parser.add_argument(
         "--keep", default="", metavar="COLUMNS", help="columns of the table to put first, as in id,date"
@@ -39,14 +39,14 @@ def main(arguments: Sequence[str]) -> int:
     store = store_from(given)
     predictor, found = predictor_from(store, given)
     # pandas and what reads files take a second to import.
-    from lossbench.inference.files import lines, pieces, writing
+    from lossbench.inference.files import lines, writing
 
     said = sys.stderr
     print(f"run {found.run_id} ({found.name}), {found.reason}", file=said)
     keep = [name for name in given.keep.split(",") if name]
     needed, ignored, unseen, rows = set(predictor.preprocessing.schema), set[str](), dict[str, set[str]](), 0
     with writing(given.output) if given.output else nullcontext(lines(sys.stdout)) as write:
-        for piece in pieces(given.table, predictor.text_columns):
+        for piece in blocks_from(given, predictor):
             ignored |= set(piece.columns) - needed - set(keep)
             predicted = predictor.predict(piece, given.threshold, first_row=rows + 1)
             for name, levels in predictor.unseen(piece).items():
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
             rows += len(piece)
     for name, levels in unseen.items():
         shown = ", ".join(map(repr, sorted(levels)[:5])) + (" ..." if len(levels) > 5 else "")
-        print(f"column {name!r} has {len(levels)} levels that count as rare or unknown: {shown}", file=said)
+        print(f"column {name!r} has {len(levels)} values that training had rarely or not: {shown}", file=said)
     if ignored:
         print(f"ignored, since training had no such column: {', '.join(map(repr, sorted(ignored)))}", file=said)
     if given.output:
