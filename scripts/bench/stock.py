@@ -40,9 +40,12 @@ MONITORED = "val_BinaryAUROC"
 class Stock(L.LightningModule):
     """The LightningModule of a tutorial."""
 
-    def __init__(self) -> None:
+    def __init__(self, widths: tuple[int, int]) -> None:
         super().__init__()
-        self.model = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
+        first, second = widths
+        self.model = nn.Sequential(
+            nn.Linear(2, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, 1)
+        )
         metrics = MetricCollection(
             [
                 BinaryAccuracy(),
@@ -92,7 +95,7 @@ def _loader(rows: Rows | None, size: int, shuffle: bool) -> DataLoader[Any]:
     return DataLoader(data, batch_size=size, shuffle=shuffle)
 
 
-def train(dataset: Dataset, seed: int, folder: Path, epochs: int = 20) -> None:
+def train(dataset: Dataset, seed: int, folder: Path, epochs: int = 20, widths: tuple[int, int] = (32, 32)) -> None:
     """Train, test and record one run in ``folder``."""
     L.seed_everything(seed, verbose=False)
     trainer = L.Trainer(
@@ -104,7 +107,7 @@ def train(dataset: Dataset, seed: int, folder: Path, epochs: int = 20) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    model = Stock()
+    model = Stock(widths)
     trainer.fit(model, _loader(dataset.train, 100, True), _loader(dataset.val, 100, False))
     trainer.test(model, _loader(dataset.test, 100, False), ckpt_path="best", verbose=False, weights_only=True)
 

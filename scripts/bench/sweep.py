@@ -1,11 +1,12 @@
 """What a sweep costs, as whole commands: stacked, one by one, and as the stock template has it.
 
-    .venv/bin/python scripts/bench/sweep.py [--seeds 30] [--rounds 1]
+    .venv/bin/python scripts/bench/sweep.py [--network tutorial|default] [--seeds 30] [--rounds 1]
 
 Sweeps 12 losses over the seeds on rings (20 epochs, full history in MLflow) from the shell to the printed leaderboard:
 stacked, stacked without histories, and one by one (`hydra/launcher=basic`), the last extrapolated from a sweep of 12
 jobs and one of 2. The time to the prompt, with the report drawn, stands beside. After imports, a run of the stock
-template (`scripts/bench/stock.py`) and the tutorial's plain loop, which records nothing. Rounds interleave all of them;
+template (`scripts/bench/stock.py`), and the tutorial's plain loop and the best eager loop, which record nothing. All
+have the same network: the tutorial's, 2-4-8-1, or lossbench's default, 2-32-32-1. Rounds interleave all of them;
 medians are printed, and kept with the machine's name in docs/benchmarks/sweep.json.
 """
 
@@ -21,10 +22,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from overhead import plain_rings
+from overhead import eager_rings, plain_rings
 from stock import Folder, quiet, train
 
 from lossbench.experiment import compose, prepare
@@ -33,7 +35,8 @@ LOSSES = (
     "cross_entropy,bce_with_logits,mse,brier,focal,poly1,hinge,squared_hinge,logit_adjusted,balanced_softmax,"
     "generalized_cross_entropy,symmetric_cross_entropy"
 )
-OUT = Path(__file__).parents[2] / "docs" / "benchmarks"
+OUT = Path(__file__).parents[2] / "docs" / "benchmarks" / "sweep.json"
+NETWORKS = {"tutorial": (4, 8), "default": (32, 32)}
 
 
 def command(mlruns: Path, *overrides: str) -> tuple[float, float]:
@@ -52,20 +55,23 @@ def command(mlruns: Path, *overrides: str) -> tuple[float, float]:
     return shown, time.perf_counter() - start
 
 
-def seconds_of_loops(runs: int) -> tuple[float, float]:
-    """Return the seconds of one stock run and of one plain loop, after imports."""
+def seconds_of_loops(runs: int, widths: tuple[int, int]) -> dict[str, float]:
+    """Return the seconds of one stock run, of one plain loop and of one eager loop, after imports."""
     job = prepare(compose(["data=rings"]))
+    found: dict[str, float] = {}
     with Folder() as folder:
-        train(job.dataset, 0, folder)
-        start = time.perf_counter()
-        for seed in range(1, runs + 1):
-            train(job.dataset, seed, folder)
-        stock = (time.perf_counter() - start) / runs
-    plain_rings(job)
-    start = time.perf_counter()
-    for _ in range(runs):
-        plain_rings(job)
-    return stock, (time.perf_counter() - start) / runs
+        actions: dict[str, Callable[[int], object]] = {
+            "stock run": lambda seed: train(job.dataset, seed, folder, widths=widths),
+            "plain loop": lambda _: plain_rings(job, widths),
+            "eager loop": lambda _: eager_rings(job, widths),
+        }
+        for name, action in actions.items():
+            action(0)
+            start = time.perf_counter()
+            for seed in range(1, runs + 1):
+                action(seed)
+            found[name] = (time.perf_counter() - start) / runs
+    return found
 
 
 def machine() -> str:
@@ -82,13 +88,16 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=NETWORKS, default="tutorial")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     quiet()
     jobs = 12 * arguments.seeds
-    sweep = (f"loss={LOSSES}", f"seed=range({arguments.seeds})")
+    widths = NETWORKS[arguments.network]
+    network = f"model.widths=[{','.join(map(str, widths))}]"
+    sweep = (f"loss={LOSSES}", f"seed=range({arguments.seeds})", network)
     found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         mlruns = Path(folder) / "mlruns"
@@ -98,11 +107,11 @@ def main() -> None:
             for name, overrides in {
                 "stacked": sweep,
                 "stacked, no history": (*sweep, "tracking.history=none"),
-                "12 one by one": (f"loss={LOSSES}", "seed=0", "hydra/launcher=basic"),
-                "2 one by one": ("loss=cross_entropy,focal", "seed=0", "hydra/launcher=basic"),
+                "12 one by one": (f"loss={LOSSES}", "seed=0", network, "hydra/launcher=basic"),
+                "2 one by one": ("loss=cross_entropy,focal", "seed=0", network, "hydra/launcher=basic"),
             }.items():
                 measured[name], measured[f"{name}, with report"] = command(mlruns, *overrides)
-            measured["stock run"], measured["plain loop"] = seconds_of_loops(3)
+            measured |= seconds_of_loops(3, widths)
             for name, value in measured.items():
                 found.setdefault(name, []).append(value)
     medians = {name: statistics.median(values) for name, values in found.items()}
@@ -110,18 +119,32 @@ def main() -> None:
     medians["one by one, extrapolated"] = medians["2 one by one"] + each * (jobs - 2)
     medians["stock, extrapolated"] = medians["stock run"] * jobs
     medians["plain loops, extrapolated"] = medians["plain loop"] * jobs
+    medians["eager loops, extrapolated"] = medians["eager loop"] * jobs
     ratios = {
         f"{other} / {ours}": medians[other] / medians[ours]
         for ours in ("stacked", "stacked, no history")
-        for other in ("one by one, extrapolated", "stock, extrapolated", "plain loops, extrapolated")
+        for other in (
+            "one by one, extrapolated",
+            "stock, extrapolated",
+            "plain loops, extrapolated",
+            "eager loops, extrapolated",
+        )
     }
     for name, value in medians.items():
         print(f"{name:32} {value:8.1f} s" + (f"   ({jobs} runs)" if "stacked" in name or "extra" in name else ""))
     for name, value in ratios.items():
         print(f"{name:60} {value:6.1f}")
-    OUT.mkdir(parents=True, exist_ok=True)
-    kept = {"machine": machine(), "runs": jobs, "rounds": arguments.rounds, "seconds": medians, "ratios": ratios}
-    (OUT / "sweep.json").write_text(json.dumps(kept, indent=1) + "\n")
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    kept = json.loads(OUT.read_text()) if OUT.is_file() else {}
+    kept = {key: value for key, value in kept.items() if key in NETWORKS}
+    kept[arguments.network] = {
+        "machine": machine(),
+        "runs": jobs,
+        "rounds": arguments.rounds,
+        "seconds": {name: round(value, 3) for name, value in medians.items()},
+        "ratios": {name: round(value, 2) for name, value in ratios.items()},
+    }
+    OUT.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":
