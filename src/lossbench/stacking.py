@@ -18,7 +18,8 @@ from lossbench.objective.losses.external import External
 from lossbench.objective.regularizer import Regularizer
 from lossbench.objective.weighting import Weighting
 from lossbench.training.batched.batches import sizes
-from lossbench.training.batched.engine import Clip, fit
+from lossbench.training.batched.clip import Clip
+from lossbench.training.batched.engine import fit
 from lossbench.training.batched.optimizer import OWN, may_differ
 from lossbench.training.fit import Fit
 from lossbench.training.job import Job

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -18,6 +17,7 @@ from lossbench.evaluation import metrics
 from lossbench.models.network import Network
 from lossbench.objective.regularizer import weight_names
 from lossbench.training.batched.batches import StackedBatches
+from lossbench.training.batched.clip import Clip
 from lossbench.training.batched.network import StackedNetwork
 from lossbench.training.batched.objective import StackedObjective
 from lossbench.training.batched.optimizer import StackedOptimizer
@@ -27,14 +27,6 @@ from lossbench.training.selection import Selection
 
 # Replicates that are validated together: more leave the processor's caches.
 _TOGETHER = 16
-
-
-@dataclass(frozen=True)
-class Clip:
-    """Gradient clipping as Lightning's: each replicate's gradients by their common norm, or by value."""
-
-    limit: float
-    by: str = "norm"
 
 
 def fit(
@@ -113,7 +105,7 @@ class _Stack:
             terms = self._terms(x, target, row_weights, noise)
             torch.autograd.backward([found["objective"] for found in terms], self.ones)
             if self.clip is not None:
-                self._clip(self.clip)
+                self.clip(len(self.jobs), list(self._trained()))
             self.optimizer.step()
             self._act()
             n_rows = target.shape[1]
@@ -168,22 +160,6 @@ class _Stack:
         drawn = [template.draw_masks(n_rows, generator, self.jobs[0].dtype) for generator in noise]
         source = self.batches.source
         return [torch.stack(layer).to(source.device).index_select(0, source) for layer in zip(*drawn, strict=True)]
-
-    def _clip(self, clip: Clip) -> None:
-        if clip.by == "value":
-            for _, tensor, _ in self._trained():
-                if tensor.grad is not None:
-                    tensor.grad.clamp_(-clip.limit, clip.limit)
-            return
-        square = torch.zeros(len(self.jobs), device=self.batches.source.device, dtype=self.jobs[0].dtype)
-        for _, tensor, rows in self._trained():
-            if tensor.grad is not None:
-                square[rows] += tensor.grad.flatten(1).square().sum(dim=1)
-        # The 1e-6 is torch's (torch.nn.utils.clip_grad_norm_).
-        factor = (clip.limit / (square.sqrt() + 1e-6)).clamp(max=1.0)
-        for _, tensor, rows in self._trained():
-            if tensor.grad is not None:
-                tensor.grad.mul_(factor[rows].view(-1, *(1,) * (tensor.ndim - 1)))
 
     def _trained(self) -> Iterator[tuple[str, Tensor, slice]]:
         """Yield every stacked parameter by its name in a learner, with the replicates that have it."""
