@@ -131,6 +131,21 @@ def test_a_tuned_sweep_from_end_to_end(command: Command, mlruns: Path) -> None:
     assert not jobs["params.data.split_seed"].isin([100000, 100001]).any()
 
 
+def test_other_launchers_train_trials_one_by_one(command: Command, mlruns: Path) -> None:
+    status, _, err = command(
+        "loss=focal", "seed=0,1", "hydra/launcher=basic", "tuning.trials=2", "tuning.seeds=1", "trainer.max_epochs=1",
+        "+tuning.space.loss.alpha={choices: [null, 0.25]}", "compare.baseline=null",
+    )  # fmt: skip
+    assert status == 0, err
+    store = open_store(mlruns)
+    sweep = read.last_sweep(store)
+    tried = trials(store, sweep.id)
+    assert tried["status"].tolist() == ["FINISHED", "FINISHED"]
+    assert tried["loss.alpha"].iloc[0] == "None"
+    runs = read.runs(store, sweep.id)
+    assert (runs["role"] == "run").sum() == 2  # and no trial has left a run of a job's kind
+
+
 def test_too_many_failures_give_an_objective_up_and_the_others_are_compared(command: Command, mlruns: Path) -> None:
     status, _, err = command(
         "loss=exponential,brier", "seed=0,1", "tuning.trials=2", "tuning.seeds=1", "tuning.max_failed=1",
