@@ -30,6 +30,7 @@ def one(objective: str, values: list[float | None], **more: Any) -> tuple[dict[s
         "best_trial": values.index(best),
         "setting": {RATE: 0.0213, "loss.gamma": 1.5},
         "importances": {RATE: 0.75, "loss.gamma": 0.25},
+        "confirmed": [],
         **more,
     }
     rows = [
@@ -44,7 +45,9 @@ def tuning(*objectives: tuple[dict[str, Any], list[dict[str, Any]]], seeds: tupl
         "metric": "val/auroc",
         "direction": "max",
         "seeds": list(seeds),
-        "objectives": [e for e, _ in objectives],
+        "further_seeds": [],
+        "confirm": 0,
+        "objectives": [entry for entry, _ in objectives],
     }
     return Tuning.read(document, pd.DataFrame([row for _, rows in objectives for row in rows]))
 
@@ -67,11 +70,28 @@ def test_notes_tell_the_budget_the_seeds_and_the_failures(tuned: Tuning) -> None
 
 
 def test_settings_can_be_typed_again(tuned: Tuning) -> None:
-    assert dict(tuned.settings) == {
-        "cross_entropy": "optimizer.lr=0.0213 loss.gamma=1.5  (val/auroc 0.9000, default 0.7000)",
-        "focal": "optimizer.lr=0.0213 loss.gamma=1.5  (val/auroc 0.8000, the default)",
-    }
+    values = "optimizer.lr=0.0213 loss.gamma=1.5"
+    first, second = tuned.settings
+    assert first == ("cross_entropy", f"{values}  (val/auroc 0.9000 under 2 tuning seeds, the default 0.7000)")
+    assert second == ("focal", f"{values}  (the default, as none was better: val/auroc 0.8000 under 2 tuning seeds)")
     assert setting({"a": None, "b": True, "c": 3, "d": "x"}) == "a=null b=true c=3 d=x"
+
+
+def test_a_setting_says_how_it_did_on_further_seeds() -> None:
+    scores = [{"trial": 0, "value": 0.71, "p": None}, {"trial": 1, "value": 0.85, "p": 0.01}]
+    made = tuning(
+        one("a", [0.7, 0.9], confirmed=scores),
+        one("b", [0.7, 0.9], confirmed=scores, best_trial=0),
+        one("c", [None, 0.9], confirmed=scores[1:]),
+    )
+    made = Tuning(made.metric, made.direction, made.seeds, made.found, made.trials, range(200, 212), 5)
+    found = {name: text.partition("  ")[2] for name, text in made.settings}
+    assert found == {
+        "a": "(val/auroc 0.8500 under 12 further seeds, the default 0.7100)",
+        "b": "(the default, as none was better: val/auroc 0.7100 under 12 further seeds)",
+        "c": "(val/auroc 0.8500 under 12 further seeds, the default failed)",
+    }
+    assert "the best 5 and the default were scored again under 12 further seeds (200 to 211)" in made.notes[1]
 
 
 def test_a_leaderboard_shows_the_budget_of_each_objective(runs: Callable[..., pd.DataFrame], tuned: Tuning) -> None:
@@ -138,7 +158,8 @@ def test_importances_part_the_optimizers_from_the_objectives_own(
 def test_where_lower_is_better_the_best_so_far_falls(evidence: Callable[..., Evidence]) -> None:
     made = evidence({"cross_entropy": 2.0}, seeds=2)
     entry, rows = one("cross_entropy", [0.7, 0.9, 0.5])
-    document = {"metric": "val/log_loss", "direction": "min", "seeds": [1], "objectives": [{**entry, "best": 0.5}]}
+    document = {"metric": "val/log_loss", "direction": "min", "seeds": [1], "further_seeds": [], "confirm": 0,
+                "objectives": [{**entry, "best": 0.5}]}  # fmt: skip
     made.tuning = Tuning.read(document, pd.DataFrame(rows))
     picture = figures.history(made)
     assert picture is not None

@@ -40,8 +40,7 @@ def test_the_default_is_the_first_trial_and_the_optimum_is_found(tmp_path: Path)
     told = one.told()
     assert told[0].values == {"loss.gamma": 2.0, "optimizer.weight_decay": 0.0}
     assert [trial.number for trial in told] == list(range(25))
-    best = one.best()
-    assert best is not None
+    best = one.ranked()[0]
     assert abs(best.values["loss.gamma"] - 1.0) < 0.1
     assert best.run == f"run {best.number}"
     importances = one.importances()
@@ -75,10 +74,21 @@ def test_a_failed_trial_is_counted_and_never_the_best(tmp_path: Path) -> None:
     failed, finished = one.told()
     assert failed.error == "Diverged: train/loss became nan"
     assert finished.spread == 0.5
-    best = one.best()
-    assert best is not None
+    best = one.ranked()[0]
     assert best.number == 1
     assert one.importances() == {}  # of one value
+
+
+def test_scores_on_further_seeds_are_kept_for_their_protocol_and_budget(tmp_path: Path) -> None:
+    one = study(tmp_path / "a.journal")
+    go_on(one, 3)
+    assert one.confirmed("5 of 20") is None
+    one.confirm("5 of 20", {0: [0.5, 0.25], 2: []})
+    again = study(tmp_path / "a.journal")
+    assert again.confirmed("5 of 20") == {0: [0.5, 0.25], 2: []}
+    assert again.confirmed("5 of 30") is None
+    go_on(again, 4)
+    assert again.confirmed("5 of 20") is None  # the best may be others now
 
 
 @pytest.mark.parametrize(("direction", "number"), [("maximize", 1), ("minimize", 0)])
@@ -86,8 +96,7 @@ def test_of_equals_the_earliest_is_the_best(tmp_path: Path, direction: str, numb
     one = study(tmp_path / "a.journal", direction)
     for trial, value in zip(one.next(4), (0.25, 0.75, 0.75, 0.25), strict=True):
         one.tell(trial, value, run="")
-    best = one.best()
-    assert best is not None
+    best = one.ranked()[0]
     assert best.number == number
 
 

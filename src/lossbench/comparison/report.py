@@ -214,18 +214,13 @@ def _budgets(tuned: Tuning) -> Grid:
             str(row["objective"]),
             str(row["finished"]),
             str(row["failed"]),
-            _value(row["default"]),
-            _value(row["best"]),
-            setting(row["setting"]) or "given up",
+            setting(row["setting"]),
+            "given up: too many trials failed" if row["best"] != row["best"] else tuned.why(row),
         ]
         for row in tuned.found.to_dict("records")
     ]
-    headers = ["objective", "finished trials", "failed", "default", "best", "setting"]
+    headers = ["objective", "finished trials", "failed", "kept", "since"]
     return Grid(f"Budget and best setting of each objective by {tuned.metric}", headers, rows)
-
-
-def _value(value: float) -> str:
-    return "–" if value != value else f"{value:.4f}"
 
 
 def _verdicts(evidence: Evidence, data: str) -> list[Grid]:

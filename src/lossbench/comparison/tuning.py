@@ -17,13 +17,17 @@ class Tuning:
     ----------
     metric, direction
         What trials were scored by on validation, and which way is better: ``max`` or ``min``.
-    seeds
-        Those that trials were scored on, which no compared run has.
+    seeds, further_seeds
+        Those that trials were scored on, and those that the best of them were scored on again; no compared run has any.
+    confirm
+        How many trials of each objective were scored again, beside the default.
     found
-        One row per objective: `objective, finished, failed, default, best, best_trial, setting, importances`; `best` is
-        missing where an objective was given up, `default` where the default setting failed.
+        One row per objective: `objective, finished, failed, default, best, best_trial, setting, importances`,
+        `confirmed`;
+        `best` is the score of the setting that was kept, missing where an objective was given up, and `default` is
+        missing where the default setting failed.
     trials
-        One row per trial: `objective, trial, state, value, sd, error` and a column for each hyperparameter.
+        One row per trial: `objective, trial, state, value, sd, error, confirmed, p` and a column per hyperparameter.
     """
 
     metric: str
@@ -31,6 +35,8 @@ class Tuning:
     seeds: Sequence[int]
     found: pd.DataFrame
     trials: pd.DataFrame
+    further_seeds: Sequence[int] = ()
+    confirm: int = 0
 
     @classmethod
     def read(cls, document: Mapping[str, Any], trials: pd.DataFrame) -> Tuning:
@@ -38,7 +44,8 @@ class Tuning:
         found = pd.DataFrame(document["objectives"])
         numbers = ["default", "best"]
         found[numbers] = found[numbers].astype(float)
-        return cls(document["metric"], document["direction"], document["seeds"], found, trials)
+        return cls(document["metric"], document["direction"], document["seeds"], found, trials,
+                   document["further_seeds"], document["confirm"])  # fmt: skip
 
     def of(self, objective: str) -> pd.DataFrame:
         """Return the trials of an objective, in order."""
@@ -55,6 +62,12 @@ class Tuning:
             f"tuned: {budget} finished trials for each objective, the default setting the first, by {mean} over "
             f"{seeds}, which no run compared here has; none was pruned"
         ]
+        if self.further_seeds:
+            lines.append(
+                f"the best {self.confirm} and the default were scored again under {len(self.further_seeds)} further "
+                f"seeds ({self.further_seeds[0]} to {self.further_seeds[-1]}); another than the default was kept where "
+                "it was better there (one-sided sign-flip test, p <= .05 by Holm)"
+            )
         failed = {row["objective"]: row["failed"] for row in self.found.to_dict("records") if row["failed"]}
         if failed:
             lines.append(f"failed trials, replaced by others: {', '.join(f'{k} {n}' for k, n in failed.items())}")
@@ -71,9 +84,19 @@ class Tuning:
     def _said(self, row: Mapping[Any, Any]) -> str:
         if row["best"] != row["best"]:
             return "given up"
-        default = "failed" if row["default"] != row["default"] else f"{row['default']:.4f}"
-        gain = "the default" if row["best_trial"] == 0 else f"default {default}"
-        return f"{setting(row['setting'])}  ({self.metric} {row['best']:.4f}, {gain})"
+        return f"{setting(row['setting'])}  ({self.why(row)})"
+
+    def why(self, row: Mapping[Any, Any]) -> str:
+        """Say why a setting was kept, with its score."""
+        again = {each["trial"]: each for each in row["confirmed"]}
+        n = len(self.further_seeds if again else self.seeds)
+        on = f"under {n} {'further' if again else 'tuning'} seed{'s' if n > 1 else ''}"
+        default = again[0]["value"] if 0 in again else row["default"]
+        kept = again[row["best_trial"]]["value"] if row["best_trial"] in again else row["best"]
+        if row["best_trial"] == 0:
+            return f"the default, as none was better: {self.metric} {kept:.4f} {on}"
+        beside = "the default failed" if default is None or default != default else f"the default {default:.4f}"
+        return f"{self.metric} {kept:.4f} {on}, {beside}"
 
 
 def joined(tunings: Sequence[Tuning]) -> Tuning | None:
@@ -87,6 +110,8 @@ def joined(tunings: Sequence[Tuning]) -> Tuning | None:
         sorted({seed for each in tunings for seed in each.seeds}),
         pd.concat([each.found for each in tunings], ignore_index=True),
         pd.concat([each.trials for each in tunings], ignore_index=True),
+        sorted({seed for each in tunings for seed in each.further_seeds}),
+        max(each.confirm for each in tunings),
     )
 
 

@@ -107,6 +107,8 @@ def _document(plan: Plan, found: Sequence[Tuned]) -> dict[str, Any]:
         "trials": settings.trials,
         "seeds": list(settings.tuning_seeds),
         "max_failed": settings.max_failed,
+        "further_seeds": list(settings.further_seeds),
+        "confirm": settings.confirm,
         "objectives": [
             {
                 "objective": one.objective,
@@ -115,6 +117,7 @@ def _document(plan: Plan, found: Sequence[Tuned]) -> dict[str, Any]:
                 "default": one.trials[0].value,
                 "best": None if one.best is None else one.best.value,
                 "best_trial": None if one.best is None else one.best.number,
+                "confirmed": [{"trial": each.number, "value": each.value, "p": each.p} for each in one.confirmed],
                 "setting": {} if one.best is None else one.best.values,
                 "space": dict(one.domains),
                 "importances": dict(one.importances),

@@ -25,14 +25,21 @@ class TuningRecord:
 
     @classmethod
     def open(
-        cls, store: Store, sweep: str, objective: str, *, params: Mapping[str, Any], earlier: str | None = None
+        cls,
+        store: Store,
+        sweep: str,
+        objective: str,
+        *,
+        params: Mapping[str, Any],
+        tags: Mapping[str, Any] | None = None,
+        earlier: str | None = None,
     ) -> Self:
         """Create the run of an objective's tuning, or go on with that of a sweep that was interrupted."""
         known = None if earlier is None else _find(store, earlier)
         if known is None:
             name = f"tuning · {objective}"
             run = RunRecord.start(
-                store, name, role="tuning", params=params, parent=sweep, sweep=sweep, objective=objective
+                store, name, role="tuning", params=params, tags=tags, parent=sweep, sweep=sweep, objective=objective
             )
             return cls(store, sweep, objective, run)
         store.client.update_run(known.info.run_id, status="RUNNING")
@@ -91,6 +98,7 @@ class TuningRecord:
 
 def _find(store: Store, run_id: str) -> Run | None:
     try:
-        return store.client.get_run(run_id)
+        run = store.client.get_run(run_id)
     except MlflowException:
         return None
+    return run if run.info.lifecycle_stage == "active" else None

@@ -58,10 +58,10 @@ class Plan:
     settings: Settings
     subjects: Sequence[Subject]
 
-    def seeds(self, subject: Subject) -> Iterator[dict[str, Any]]:
+    def replicates(self, subject: Subject, seeds: range) -> Iterator[dict[str, Any]]:
         """Yield what a trial's replicates differ in, by dotted key: the seed, and the fold where there are folds."""
         data = subject.config({})["data"]
-        for place, seed in enumerate(self.settings.tuning_seeds):
+        for place, seed in enumerate(seeds):
             yield {"seed": seed} | ({} if data.get("fold") is None else {"data.fold": place % data["folds"]})
 
 
@@ -120,7 +120,8 @@ def _key(override: str) -> str:
 
 def _check_unseen(made: Plan, jobs: Sequence[PlannedJob]) -> None:
     """Refuse seeds or splits of the comparison that tuning would see."""
-    seeds = made.settings.tuning_seeds
+    settings = made.settings
+    seeds = range(settings.tuning_seeds.start, settings.further_seeds.stop)
     both = sorted({job.config["seed"] for job in jobs} & set(seeds))
     if both:
         raise UserError(
@@ -129,7 +130,7 @@ def _check_unseen(made: Plan, jobs: Sequence[PlannedJob]) -> None:
         )
     judged = {_data(job.config) for job in jobs}
     for subject in made.subjects:
-        for values in made.seeds(subject):
+        for values in made.replicates(subject, seeds):
             if _data(subject.config(values)) in judged:
                 raise UserError(
                     f"tuning {subject.objective} would see the comparison's own split: leave data.source_seed or "
@@ -147,7 +148,7 @@ def _check_parts(made: Plan) -> None:
 
     drawn: dict[str, Dataset] = {}
     for subject in made.subjects:
-        values = next(made.seeds(subject))
+        values = next(made.replicates(subject, made.settings.tuning_seeds))
         base = subject.config(values)
         dataset = drawn.get(_data(base)) or drawn.setdefault(_data(base), preparation.draw(base))
         known = names_for(dataset.task.n_classes, ece=False)

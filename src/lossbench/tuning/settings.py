@@ -24,6 +24,8 @@ class Settings:
     max_failed: int
     seeds: int
     first_seed: int
+    confirm: int
+    confirm_seeds: int
     batch: int
     metric: str
     sampler: Mapping[str, Any]
@@ -33,23 +35,34 @@ class Settings:
     def read(cls, config: Mapping[str, Any]) -> Settings:
         """Return the settings in a run's config; its metric is ``select.metric`` unless tuning has its own."""
         given = dict(config["tuning"])
+        if set(given) != _KNOWN:
+            missing, unknown = sorted(_KNOWN - set(given)), sorted(set(given) - _KNOWN)
+            said = f"has no {', '.join(missing)}" if missing else f"got {', '.join(unknown)}"
+            raise UserError(f"tuning takes {', '.join(sorted(_KNOWN))}; it {said}")
         metric = given.pop("metric") or config["select"]["metric"]
         if metric is None:
             raise UserError(
                 "tuning needs a validation metric, and select.metric is null (the last epoch counts): "
                 "say tuning.metric=val/auroc, or another"
             )
-        settings = cls(metric=str(metric), **{name: given.pop(name) for name in sorted(_KNOWN - {"metric"})})
-        if given:
-            raise UserError(f"tuning takes {', '.join(sorted(_KNOWN))}, got {', '.join(given)}")
+        settings = cls(metric=str(metric), **given)
         settings._check()
         return settings
 
     def _check(self) -> None:
-        for name, least in (("trials", 1), ("max_failed", 0), ("seeds", 1), ("first_seed", 0), ("batch", 1)):
+        least = {
+            "trials": 1,
+            "max_failed": 0,
+            "seeds": 1,
+            "first_seed": 0,
+            "batch": 1,
+            "confirm": 0,
+            "confirm_seeds": 1,
+        }
+        for name, low in least.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UserError(f"tuning.{name} is a whole number >= {least}, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise UserError(f"tuning.{name} is a whole number >= {low}, got {value!r}")
         name = self.metric.removeprefix("val/")
         # The calibration error is not computed every epoch.
         names = [each for each in DIRECTION if each != "ece"]
@@ -64,6 +77,12 @@ class Settings:
     def tuning_seeds(self) -> range:
         """The seeds that trials are scored on."""
         return range(self.first_seed, self.first_seed + self.seeds)
+
+    @property
+    def further_seeds(self) -> range:
+        """The seeds on which the best trials are scored again; none where they are not."""
+        first = self.tuning_seeds.stop
+        return range(first, first + self.confirm_seeds if self.confirm else first)
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:

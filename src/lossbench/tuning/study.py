@@ -165,11 +165,28 @@ class Study:
     def count(self, state: str) -> int:
         return sum(trial.state == state for trial in self.told())
 
-    def best(self) -> Told | None:
-        """Return the best finished trial, of equals the earliest; None without any."""
-        finished = [trial for trial in self.told() if trial.value is not None]
+    def ranked(self) -> list[Told]:
+        """Return the finished trials, best first, of equals the earliest."""
+        scored = [(trial.value, trial) for trial in self.told() if trial.value is not None]
         sign = -1 if self._study.direction.name == "MAXIMIZE" else 1
-        return min(finished, key=lambda trial: (sign * trial.value, trial.number)) if finished else None  # type: ignore[operator]
+        return [trial for _, trial in sorted(scored, key=lambda pair: (sign * pair[0], pair[1].number))]
+
+    def confirmed(self, protocol: str) -> dict[int, list[float]] | None:
+        """Return what the best trials scored on further seeds, by number; None where that is still to be done.
+
+        By another protocol, or among fewer trials than there are now, it is.
+        """
+        said = self._study.user_attrs.get("confirmed")
+        if said is None or (said["protocol"], said["finished"]) != (protocol, self.count("finished")):
+            return None
+        return {int(number): values for number, values in said["values"].items()}
+
+    def confirm(self, protocol: str, values: Mapping[int, Sequence[float]]) -> None:
+        """Keep what trials scored on further seeds."""
+        said = {str(number): list(scores) for number, scores in values.items()}
+        self._study.set_user_attr(
+            "confirmed", {"protocol": protocol, "finished": self.count("finished"), "values": said}
+        )
 
     def importances(self) -> dict[str, float]:
         """Return the share of the variance due to each hyperparameter (fANOVA); empty where all values agree.

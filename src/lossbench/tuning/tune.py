@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from filelock import FileLock, Timeout
 from lossbench.components import component
 from lossbench.errors import UserError
 from lossbench.tracking.tuning import TuningRecord
+from lossbench.tuning.confirming import Confirmed, candidates, choose, confirm
 from lossbench.tuning.plan import Plan, Subject
 from lossbench.tuning.study import Sampling, Study, Told, Trial
 
@@ -46,8 +49,11 @@ class Tuned:
     trials
         All that ended, in order; the first is the default setting.
     best
-        The best of the finished ones, of equals the earliest; None where the objective was given up, since more than
+        The one that is kept, as `confirming.choose` says; None where the objective was given up, since more than
         ``tuning.max_failed`` of its trials failed.
+    confirmed
+        The default and the best of the others on further seeds; empty with ``tuning.confirm=0``, where the best trial
+        is kept, of equals the earliest.
     importances
         Share of the variance by hyperparameter.
     run
@@ -57,6 +63,7 @@ class Tuned:
     objective: str
     trials: Sequence[Told]
     best: Told | None
+    confirmed: Sequence[Confirmed]
     importances: Mapping[str, float]
     run: str
     domains: Mapping[str, str]
@@ -95,6 +102,14 @@ def tune(plan: Plan, store: Store, sweep: str, launch: Launch, say: Callable[[st
             ends = iter(launch(attempts))
             for one, trial in wave:
                 one.tell(trial, [next(ends) for _ in range(plan.settings.seeds)])
+        again = [(one, trial) for one in running for trial in one.unconfirmed()]
+        if again:
+            ends = iter(launch([attempt for one, trial in again for attempt in one.attempts(trial, further=True)]))
+            scores: dict[_Running, dict[int, Sequence[Figures | BaseException]]] = {}
+            for one, trial in again:
+                scores.setdefault(one, {})[trial.number] = [next(ends) for _ in plan.settings.further_seeds]
+            for one, found in scores.items():
+                one.confirm(found)
         return [one.end() for one in running]
 
 
@@ -117,7 +132,9 @@ class _Running:
         self._subject = subject
         self.study = study
         self.record = record
-        self._replicates = list(plan.seeds(subject))
+        self._replicates = list(plan.replicates(subject, plan.settings.tuning_seeds))
+        self._protocol = f"{plan.settings.confirm} of {plan.settings.further_seeds}"
+        self._further = list(plan.replicates(subject, plan.settings.further_seeds))
 
     def next(self) -> list[Trial]:
         """Return the settings of the next wave; none when the budget is spent or the objective is given up."""
@@ -129,8 +146,9 @@ class _Running:
     def _given_up(self) -> bool:
         return self.study.count("failed") > self._plan.settings.max_failed
 
-    def attempts(self, trial: Trial) -> Iterator[Attempt]:
-        for values in self._replicates:
+    def attempts(self, trial: Trial, *, further: bool = False) -> Iterator[Attempt]:
+        """Yield the trainings of a trial under the tuning seeds, or under the further ones."""
+        for values in self._further if further else self._replicates:
             own = {**trial.values, **values, "tracking.trial": True}
             overrides = tuple(f"{key}={text(value)}" for key, value in own.items())
             yield Attempt((*self._subject.overrides, *overrides), self._subject.config(own))
@@ -154,14 +172,40 @@ class _Running:
         run = self.record.trial(trial.number, params=trial.values, metrics={**means, **spreads})
         self.study.tell(trial, means[metric], spread=spreads.get(f"sd/{metric}"), run=run)
 
+    def unconfirmed(self) -> list[Trial]:
+        """Return the trials that are to be scored on further seeds."""
+        settings = self._plan.settings
+        if not settings.confirm or self._given_up or self.study.confirmed(self._protocol) is not None:
+            return []
+        return [Trial(each.number, each.values) for each in candidates(self.study.ranked(), settings.confirm)]
+
+    def confirm(self, found: Mapping[int, Sequence[Figures | BaseException]]) -> None:
+        """Keep what trials scored on further seeds; nothing of one that failed there."""
+        metric = self._plan.settings.metric
+        scores = {
+            number: [math.nan if isinstance(end, BaseException) else end[metric] for end in ends]
+            for number, ends in found.items()
+        }
+        kept = {number: [] if any(map(math.isnan, values)) else values for number, values in scores.items()}
+        self.study.confirm(self._protocol, kept)
+
+    def _best(self, confirmed: Sequence[Confirmed]) -> Told | None:
+        if self._given_up:
+            return None
+        ranked = self.study.ranked()
+        number = choose(confirmed, self._plan.settings.direction == "maximize") if confirmed else None
+        return next((trial for trial in ranked if trial.number == number), ranked[0])
+
     def end(self) -> Tuned:
         """End the record, and return what was found."""
         trials = self.study.told()
-        best = None if self._given_up else self.study.best()
+        confirmed = confirm(self.study.confirmed(self._protocol) or {}, self._plan.settings.direction == "maximize")
+        best = self._best(confirmed)
         found = Tuned(
             self._subject.objective,
             trials,
             best,
+            confirmed,
             self.study.importances(),
             self.record.id,
             {domain.key: str(domain) for domain in self._subject.domains},
@@ -177,7 +221,13 @@ class _Running:
             metric = self._plan.settings.metric
             default = {} if trials[0].value is None else {f"default/{metric}": trials[0].value}
             shares = {f"importance/{key}": share for key, share in found.importances.items()}
-            values = {metric: best.value, "best_trial": float(best.number), **default, **shares}
+            again = {
+                f"confirmed/{name}/{metric}": each.value
+                for name, number in (("default", 0), ("best", best.number))
+                for each in confirmed
+                if each.number == number and each.value is not None
+            }
+            values = {metric: best.value, "best_trial": float(best.number), **default, **again, **shares}
             self.record.end({**counts, **values}, table([found]))
         return found
 
@@ -209,9 +259,12 @@ def _running(plan: Plan, subject: Subject, store: Store, sweep: str) -> Iterator
                 "trials": settings.trials,
                 "seeds": settings.seeds,
                 "first_seed": settings.first_seed,
+                "confirm": settings.confirm,
+                "confirm_seeds": settings.confirm_seeds,
                 "metric": settings.metric,
                 **{f"space.{domain.key}": str(domain) for domain in subject.domains},
             },
+            tags={"version.optuna": version("optuna")},
             earlier=study.record,
         )
         try:
@@ -224,7 +277,8 @@ def _running(plan: Plan, subject: Subject, store: Store, sweep: str) -> Iterator
 
 
 def table(tuned: Sequence[Tuned]) -> pd.DataFrame:
-    """Return every trial as a row: objective, number, state, value, sd, error, and a column for each hyperparameter."""
+    """Return every trial as a row, with what it scored on further seeds (`confirmed`) and the p of its gain there."""
+    again = {one.objective: {each.number: each for each in one.confirmed} for one in tuned}
     return pd.DataFrame(
         [
             {
@@ -234,6 +288,8 @@ def table(tuned: Sequence[Tuned]) -> pd.DataFrame:
                 "value": trial.value,
                 "sd": trial.spread,
                 "error": trial.error,
+                "confirmed": None if (each := again[one.objective].get(trial.number)) is None else each.value,
+                "p": None if each is None else each.p,
                 **trial.values,
             }
             for one in tuned

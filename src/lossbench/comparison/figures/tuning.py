@@ -49,10 +49,12 @@ def history(evidence: Evidence) -> Picture | None:
     if gained:
         least, most = gained[0], gained[-1]
         message = (
-            f"On validation, tuning gained most for {most['objective']} ({number(most['default'])} to "
+            f"On the tuning seeds, what was kept gained most for {most['objective']} ({number(most['default'])} to "
             f"{number(most['best'])}) and least for {least['objective']} ({number(least['default'])} to "
             f"{number(least['best'])})."
         )
+    kept = int((tuning.found["best_trial"] == 0).sum())
+    message += f" The default was kept for {kept} of {len(named)}." if kept else " No default was kept."
     if len(named) > len(names):
         message += f" The first {len(names)} of {len(named)} objectives are drawn."
     seeds = "one tuning seed" if len(tuning.seeds) == 1 else f"{len(tuning.seeds)} tuning seeds, in the mean"
