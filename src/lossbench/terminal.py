@@ -88,6 +88,8 @@ def show_end(console: Console, result: Result) -> None:
         f"epoch {result.fit.selected_epoch} of {result.fit.epochs} selected ({chosen}); "
         f"posterior: {result.evaluation.posterior_kind}; trained in {result.fit.seconds:.1f} s"
     )
+    if result.job.dataset.train.weight is not None:
+        console.print("rows weigh in the training loss as data.weight says; metrics count every row once")
     for key, reason in result.evaluation.undefined.items():
         console.print(f"[yellow]{escape(key)} is undefined:[/yellow] {escape(reason)}")
     console.print(f"run {result.run_id}; open it with [bold]lossbench ui[/bold]")

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lossbench.data import loading, memory
+from lossbench.data import loading, memory, reading
 from lossbench.data.dialect import Dialect, lay_out
+from lossbench.data.kinds import infer
 from lossbench.data.reading import blocks, estimate, read
 from lossbench.data.table import Table
 from lossbench.errors import DataError
@@ -167,6 +168,31 @@ def test_the_size_in_memory_is_known_before(tmp_path: Path, ending: str, monkeyp
             path=str(path), target="y", categorical=[f"x{number}" for number in range(8)], min_frequency=1,
             max_categories=40,
         ).prepare()  # fmt: skip
+
+
+def test_a_large_file_is_read_in_pieces_as_it_is_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pd.DataFrame(
+        {
+            "whole": range(100),
+            "gaps": [None] * 40 + list(range(60)),
+            "flag": ["True"] * 50 + ["False"] * 40 + [None] * 10,
+            "word": [str(row) for row in range(90)] + ["unknown"] * 10,
+            "text": [f"a{row % 3}" for row in range(100)],
+            "nothing": None,
+        }
+    )
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False)
+    at_once = read(path)
+    monkeypatch.setattr(reading, "_LARGE", 100)
+    monkeypatch.setattr(reading, "_PIECE", 7)
+    pieces = read(path)
+    pd.testing.assert_frame_equal(pieces.drop(columns="flag"), at_once.drop(columns="flag"), check_dtype=False)
+    for found in (pieces, at_once):
+        assert infer(found.drop(columns="word")).of == {
+            "whole": "numeric", "gaps": "numeric", "flag": "boolean", "text": "categorical", "nothing": "numeric",
+        }  # fmt: skip
+    assert pieces["word"].tolist() == at_once["word"].tolist()
 
 
 def test_what_is_free_is_known_here() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lossbench.data.dialect import Dialect
 from lossbench.data.kinds import Kinds, infer
-from lossbench.data.memory import require_memory
+from lossbench.data.memory import release, require_memory
 from lossbench.data.parsing import Kind, categories, parse
 from lossbench.data.preprocessing import listed, nearest
 from lossbench.data.reading import estimate, read
@@ -140,6 +140,7 @@ def parsed(raw: pd.DataFrame, kinds: Kinds, complete: bool) -> pd.DataFrame:
             row = int(np.argmax(values.isna().to_numpy())) + 1
             raise DataError(f"column {name!r} has a missing value in row {row}")
         found[name] = values
+    release()
     return pd.DataFrame(found, copy=False)
 
 

@@ -33,6 +33,10 @@ from lossbench.data.dialect import (
 )
 from lossbench.errors import DataError
 
+# A text file of more bytes is read in pieces of so many rows.
+_LARGE = 1 << 25
+_PIECE = 1 << 16
+
 
 def read(path: Path, dialect: Dialect = FOUND_OUT, text: Sequence[str] = ()) -> pd.DataFrame:
     """Read a table.
@@ -54,13 +58,45 @@ def read(path: Path, dialect: Dialect = FOUND_OUT, text: Sequence[str] = ()) -> 
     """
     with _reasons(path):
         if is_text_file(path):
-            layout = lay_out(path, dialect)
-            frame = pd.read_csv(path, **_arguments(layout, dialect, text), low_memory=False)
+            arguments = _arguments(lay_out(path, dialect), dialect, text)
+            large = path.stat().st_size > _LARGE
+            frame = _in_pieces(path, arguments) if large else pd.read_csv(path, **arguments, low_memory=False)
         elif ending_of(path) in (".parquet", ".pq"):
             frame = pd.read_parquet(path)
         else:
             frame = feather.read_feather(path)
     return _named(frame, path)
+
+
+def _in_pieces(path: Path, arguments: dict[str, Any]) -> pd.DataFrame:
+    """Read a large text file piece by piece: at once, pandas takes several times the table's memory.
+
+    A column whose pieces are of different kinds, such as numbers and then a word, is read once more as text, which is
+    what it is as a whole.
+    """
+    pieces: dict[str, list[pd.Series]] = {name: [] for name in arguments["names"]}
+    with pd.read_csv(path, **arguments, chunksize=_PIECE, low_memory=False) as reader:
+        for piece in reader:
+            for name in pieces:
+                # A copy, so that the piece's block of all numbers can go.
+                pieces[name].append(piece[name].copy())
+    differing = [name for name, parts in pieces.items() if len({_family(part) for part in parts} - {"empty"}) > 1]
+    again = {**arguments, "usecols": differing, "dtype": dict.fromkeys(differing, str)}
+    text = pd.read_csv(path, **again, low_memory=False) if differing else None
+    columns: dict[str, pd.Series] = {}
+    for name in arguments["names"]:
+        parts = pieces.pop(name)
+        columns[name] = pd.concat(parts, ignore_index=True) if text is None or name not in differing else text[name]
+    return pd.DataFrame(columns, copy=False)
+
+
+def _family(part: pd.Series) -> str:
+    """Return what pandas made of a piece of a column; integers and floats are alike, a piece of gaps is anything."""
+    if part.isna().all():
+        return "empty"
+    if pd.api.types.is_bool_dtype(part.dtype):
+        return "boolean"
+    return "number" if pd.api.types.is_numeric_dtype(part.dtype) else str(part.dtype)
 
 
 def blocks(path: Path, rows: int, dialect: Dialect = FOUND_OUT) -> Iterator[pd.DataFrame]:

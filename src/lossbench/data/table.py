@@ -24,7 +24,7 @@ from lossbench.data.source import Draw, Source
 from lossbench.errors import DataError
 
 # A matrix of more cells is kept in float32, which is what training in single precision sees anyway.
-LARGE = 1 << 24
+LARGE = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class Table(Source):
     delimiter, decimal, encoding, missing
         How a text file is written: see `lossbench.data.dialect.Dialect`.
     dtype
-        Of the features in memory: ``float64`` or ``float32``; None: float64 up to 16 million cells.
+        Of the features in memory: ``float64`` or ``float32``; None: float64 up to 4 million cells.
     **others
         As in `Source`; ``name`` is the file's name without its ending unless given. Columns that say a row's weight,
         group, time or split are no features.
