@@ -27,6 +27,7 @@ from lossbench.cli import dispatch
 from lossbench.evaluation import model_file
 from lossbench.finding import best_of, find_run
 from lossbench.tracking import read
+from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.store import Store, open_store
 
 
@@ -37,7 +38,7 @@ class Ended(NamedTuple):
 
 
 Command = Callable[..., Ended]
-VERBS = ("export", "predict", "evaluate")
+VERBS = ("export", "predict", "evaluate", "explain")
 DATA = ("data=table", "data.target=churned", "data.categorical=[zone]")
 
 
@@ -92,7 +93,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     data = (*DATA, f"data.path={path}", "data.batch_size=64")
     status = command(
         "-m", *data, "loss=cross_entropy,focal", "seed=0,1", "model.widths=[4]", "trainer.max_epochs=3",
-        f"paths.mlruns={mlruns}",
+        "compare.explain=true", f"paths.mlruns={mlruns}",
     )  # fmt: skip
     assert status == 0
     store = open_store(mlruns)
@@ -233,6 +234,39 @@ def test_a_run_whose_validation_rows_were_easy_is_no_better(
     assert run_id == expected
     assert "focal, by its mean val/auroc of 0.8000 over 3 runs" in reason
     assert why in reason
+
+
+def test_a_run_is_explained_on_its_test_rows_or_a_file(lossbench: Command, project: Project, tmp_path: Path) -> None:
+    run = project.runs.iloc[0]
+    ended = lossbench("explain", run["run_id"], "--metric", "log_loss", "--format", "json")
+    assert ended.status == 0, ended.err
+    said = json.loads(ended.out)
+    assert (said["split"], {entry["column"] for entry in said["importances"]}) == ("test", set(RAW))
+    assert said["value"] == pytest.approx(run["metrics.test/posterior/log_loss"], abs=1e-6)
+    rows = recorded(project, run["run_id"]).index
+    assert {entry["row"] - 1 for entry in said["mistakes"]} <= set(rows)
+    for entry in said["mistakes"]:
+        row = table().iloc[entry["row"] - 1]
+        assert (entry["true"], entry["zone"], entry["since"]) == (row["churned"], row["zone"], row["since"])
+    table().iloc[rows].to_csv(tmp_path / "test.csv", index=False)
+    on_file = json.loads(
+        lossbench("explain", run["run_id"], "test.csv", "--metric", "log_loss", "--format", "json").out
+    )
+    assert on_file["value"] == pytest.approx(said["value"], abs=1e-9)
+    assert {entry["column"]: entry["importance"] for entry in on_file["importances"]} == pytest.approx(
+        {entry["column"]: entry["importance"] for entry in said["importances"]}, abs=0.1
+    )
+    shown = lossbench("explain", "best of last").out
+    assert "gets worse" in shown
+    assert "Rows of yes that were labelled otherwise" in shown
+
+
+def test_a_sweep_explains_its_best_run_in_the_report(project: Project) -> None:
+    sweep = project.store.client.get_run(project.sweep)
+    assert read_artifact(project.store, project.sweep, sweep.info.artifact_uri, "explanation.json")
+    page = read_artifact(project.store, project.sweep, sweep.info.artifact_uri, "report.html").decode()
+    assert "What the best model looks at" in page
+    assert best_of(project.store, "last").run_id in page
 
 
 @pytest.mark.parametrize("verb", VERBS)

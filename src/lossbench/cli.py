@@ -23,7 +23,8 @@ DONE, JOB_FAILED, USER_ERROR, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 # The module of each verb has `main(arguments) -> exit status`; it is imported when the verb is called.
 VERBS = {
-    verb: f"lossbench.verbs.{verb}" for verb in ("compare", "evaluate", "export", "inspect", "new", "predict", "ui")
+    verb: f"lossbench.verbs.{verb}"
+    for verb in ("compare", "evaluate", "explain", "export", "inspect", "new", "predict", "ui")
 }
 
 

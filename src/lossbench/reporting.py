@@ -15,17 +15,20 @@ import pandas as pd
 
 from lossbench import composition
 from lossbench.answer import Answer, chart_link
+from lossbench.errors import UserError
 from lossbench.tracking import address
 from lossbench.tracking.artifacts import read_artifact
 
 if TYPE_CHECKING:
     from lossbench.comparison.evidence import Evidence
     from lossbench.comparison.report import Report
+    from lossbench.tracking.client import Run
     from lossbench.tracking.store import Store
     from lossbench.tracking.sweep import SweepRecord
 
 _log = logging.getLogger(__name__)
 REPORT, NAMES, PREDICTIONS, HISTORY = "report.html", "data.json", "predictions.parquet", "history.csv"
+EXPLANATION = "explanation.json"
 
 
 def keep_report(store: Store, record: SweepRecord, found: Answer, configs: Sequence[Mapping[str, Any]]) -> Answer:
@@ -36,6 +39,8 @@ def keep_report(store: Store, record: SweepRecord, found: Answer, configs: Seque
     """
     try:
         record.artifacts.json(_names(configs), NAMES)
+        if configs[0]["compare"]["explain"]:
+            _keep_explanation(store, record)
         made = make_report(store, found, [record.id])
         place = save(made, report_path(store, [record.id], found))
         record.artifacts.file(place, REPORT)
@@ -72,8 +77,26 @@ def make_report(store: Store, found: Answer, sweeps: Sequence[str], command: str
         failures=found.failures,
         left_out=found.left_out,
         links=[chart_link(store, sweep, found) for sweep in sweeps],
+        explanations=[said for run in known if (said := _explanation(store, run)) is not None],
     )
     return report(_evidence(store, found, sweeps), about)
+
+
+def _keep_explanation(store: Store, record: SweepRecord) -> None:
+    """Explain the sweep's best run, as validation sees it, on its test split."""
+    from lossbench.explanation import explain_run
+    from lossbench.finding import best_of
+
+    try:
+        # A sweep trains what the user's own config names.
+        record.artifacts.json(explain_run(store, best_of(store, record.id), trust=True), EXPLANATION)
+    except UserError as error:
+        _log.warning("compare.explain: %s", error)
+
+
+def _explanation(store: Store, sweep: Run) -> dict[str, Any] | None:
+    said = read_artifact(store, sweep.info.run_id, sweep.info.artifact_uri, EXPLANATION)
+    return None if said is None else dict(json.loads(said))
 
 
 def save(made: Report, path: Path) -> Path:

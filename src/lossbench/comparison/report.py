@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from lossbench.comparison import render
+from lossbench.comparison import explanation, render
 from lossbench.comparison.cells import cells, seconds
 from lossbench.comparison.direction import direction
 from lossbench.comparison.evidence import Evidence
@@ -87,6 +87,8 @@ class About:
         As from `tracking.read`.
     links
         Pages of MLflow's, for a person to follow.
+    explanations
+        Of the sweeps' best runs, where they were asked for: see `lossbench.explanation.described`.
     """
 
     title: str
@@ -98,6 +100,7 @@ class About:
     failures: pd.DataFrame | None = None
     left_out: Sequence[tuple[str, str]] = ()
     links: Sequence[str] = ()
+    explanations: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ def report(evidence: Evidence, about: About) -> Report:
             for data in evidence.data
         ],
         several=several,
+        explanations=[(said, [Grid(*table) for table in explanation.tables(said)]) for said in about.explanations],
         protocol=protocol(evidence),
         settings=settings(evidence),
         problems=render.problems(about.failures, about.left_out),

@@ -126,7 +126,11 @@ class Predictor:
 
     def scores(self, frame: pd.DataFrame, first_row: int = 1) -> Floats:
         """Return the network's raw scores of raw columns, (N, 1) for two classes or (N, K)."""
-        x = self.preprocessing.apply(frame, first_row)
+        return self.scores_of_parsed(self.preprocessing.parsed(frame, first_row), first_row)
+
+    def scores_of_parsed(self, parsed: pd.DataFrame, first_row: int = 1) -> Floats:
+        """Return the same of columns that the preprocessing has parsed already."""
+        x = self.preprocessing.encode(parsed, first_row)
         return scores_of(self.network, x) if len(x) else np.zeros((0, self.task.n_scores))
 
     def probs(self, scores: Floats) -> Floats:
