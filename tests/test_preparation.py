@@ -10,10 +10,12 @@ import torch
 
 from lossbench.composition import compose
 from lossbench.errors import CannotServe, UserError
-from lossbench.preparation import check, draw, prepare
+from lossbench.preparation import check, direction_of, draw, prepare
 
 SMALL = ["data.positives=40", "data.negatives=120", "data.test_rows=50", "data.batch_size=32", "model.widths=[4]"]
 FOCAL = "lossbench.objective.losses.focus.Focal"
+EXTERNAL = "lossbench.objective.losses.external.External"
+MODEL = {"_target_": "lossbench.models.external.external", "_partial_": True}
 TIMER = {"_target_": "lightning.pytorch.callbacks.Timer", "duration": "00:00:01:00"}
 
 
@@ -55,6 +57,25 @@ REFUSED = {
     "an argument that is unknown": (
         {"loss": {"_target_": FOCAL, "gama": 2}},
         r"loss: Focal takes gamma, alpha, got 'gama'; did you mean gamma\?",
+    ),
+    "a loss that was reduced": (
+        {
+            "loss": {
+                "_target_": EXTERNAL,
+                "function": {"_target_": "torch.nn.MSELoss"},
+                "reads": "probs",
+                "target": "onehot",
+            }
+        },
+        r"loss: MSELoss needs one value per row .*, got shape \(\) for 8 rows",
+    ),
+    "a plain model of another shape": (
+        {"model": {**MODEL, "module": {"_target_": "torch.nn.Identity", "_partial_": True}}},
+        r"model: 2 classes need raw scores \(N, 1\), got \(8, 2\) from Identity for 8 rows",
+    ),
+    "a model that was built too early": (
+        {"model": {"_target_": "lossbench.models.linear.Linear"}},
+        r"model: .* missing .* 'task'; what is called with the task needs _partial_: true",
     ),
     "a class that is missing": ({"loss._target_": f"{FOCAL}l"}, r"loss: .*Focall.*"),
     "a module that is missing": ({"loss._target_": "nowhere.Focal"}, r"loss: .*nowhere.*"),
@@ -213,3 +234,22 @@ def test_jobs_of_one_seed_differ_in_their_objective_alone(rings: dict[str, Any])
     assert (one.dataset.train.index == two.dataset.train.index).all()
     for left, right in zip(one.network.parameters(), two.network.parameters(), strict=True):
         assert torch.equal(left, right)
+
+
+def test_a_plain_class_from_elsewhere_is_a_model(iris: dict[str, Any]) -> None:
+    job = prepare(changed(iris, {"model": {**MODEL, "module": {"_target_": "torch.nn.Linear", "_partial_": True}}}))
+    assert job.network.weight.shape == (3, 4)
+
+
+def test_a_metric_says_which_way_it_is_better(iris: dict[str, Any]) -> None:
+    task = draw(iris).task
+    cost = {
+        "_target_": "lossbench.evaluation.function_metric.FunctionMetric",
+        "function": {"_target_": "sklearn.metrics.hamming_loss", "_partial_": True},
+        "reads": "labels",
+        "higher_is_better": False,
+    }
+    config = changed(iris, {"metrics": {**iris["metrics"], "cost": cost}})
+    assert direction_of(config, "test/cost", task) == "min"
+    assert direction_of(config, "test/accuracy", task) == "max"
+    assert direction_of(config, "test/unknown", task) is None

@@ -87,6 +87,8 @@ def _one_line(error: BaseException) -> str:
 def _arguments(node: Mapping[str, Any], error: TypeError) -> str:
     """Say which arguments a component takes, where it was given one that it does not know."""
     message = _one_line(error)
+    if "missing" in message and "'task'" in message:
+        return f"{message}; what is called with the task needs _partial_: true"
     if "unexpected keyword argument" not in message:
         return message
     known = [name for name in inspect.signature(get_object(node["_target_"])).parameters if name != "self"]

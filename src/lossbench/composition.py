@@ -60,8 +60,8 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
     overrides
         Hydra overrides, such as ``["loss=focal", "seed=3"]``.
     config_dir
-        A folder of further configs, as ``--config-dir``. Those in ``./conf`` of the current folder always count, and
-        win over the shipped ones of the same name.
+        A folder of further configs, as ``--config-dir``; modules beside it are found. Those in ``./conf`` of the
+        current folder always count, and win over the shipped ones of the same name.
 
     Returns
     -------
@@ -72,6 +72,8 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
+    if config_dir is not None:
+        make_importable(Path(config_dir).resolve().parent)
     search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir is not None else []
     # Hydra knows one application at a time, and we may be inside of another's.
     outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
