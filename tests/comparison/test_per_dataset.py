@@ -89,3 +89,16 @@ def test_a_run_costs_what_its_training_took() -> None:
     assert leaderboard(frame, "test/auroc")["seconds"].tolist() == [0.5, 0.5]
     frame.loc[frame["objective"] == "focal · rings", "metrics.seconds"] = float("nan")
     assert sorted(leaderboard(frame, "test/auroc")["seconds"]) == [0.5, 40.0]
+
+
+def test_a_reference_of_one_dataset_stands_beside_that_dataset_alone() -> None:
+    frame = together(runs("rings"), runs("wine"))
+    known = [("class prior", "rings"), ("class prior", "wine"), ("Bayes rule", "rings")]
+    extra = pd.DataFrame(
+        [{"objective": name, "params.data": data, "params.seed": 0, "metrics.test/auroc": 0.9} for name, data in known]
+    ).assign(role="reference", status="FINISHED", seconds=0.0, run_id="b")
+    whole = pd.concat([frame, extra], ignore_index=True)
+    table = leaderboard(whole, "test/auroc")
+    assert table.loc[table["role"] == "reference", "objective"].tolist() == ["class prior"]
+    found = per_dataset(whole, "test/auroc")
+    assert {name: (own["objective"] == "Bayes rule").sum() for name, own in found.items()} == {"rings": 1, "wine": 0}

@@ -156,8 +156,13 @@ def _row(jobs: pd.DataFrame, column: str, way: str) -> dict[str, float]:
 
 def _references(rows: pd.DataFrame, column: str, way: str) -> pd.DataFrame:
     # A reference has no axis of its own (the Bayes rule has no loss), whatever is compared: its objective
-    # names it.
-    groups = [(label, _row(part, column, way)) for label, part in rows.groupby("objective", sort=False)]
+    # names it. One that is known on some of the datasets alone has no mean beside those over all of them.
+    everywhere = rows[DATASET].nunique() if DATASET in rows else 0
+    groups = [
+        (label, _row(part, column, way))
+        for label, part in rows.groupby("objective", sort=False)
+        if not everywhere or part[DATASET].nunique() in (0, everywhere)
+    ]
     return pd.DataFrame([{"objective": label, "role": "reference", **row} for label, row in groups])
 
 

@@ -24,7 +24,7 @@ def paired(evidence: Evidence) -> Picture | None:
     compared.attrs.update(table.attrs)
     names = chosen(compared, ROWS)
     gaps = differences(values(evidence.frame, [evidence.column], evidence.by), base)[evidence.column]
-    figure = style.figure(5.4, 1.2 + 0.3 * max(len(names), 2))
+    figure = style.figure(5.4, 1.4 + 0.3 * max(len(names), 2))
     axes = figure.subplots()
     rope = table.attrs.get("rope")
     if rope:
@@ -43,7 +43,7 @@ def paired(evidence: Evidence) -> Picture | None:
         axes.plot(row["difference"], place, _marker(verdict), color=color, markersize=6, label=label, linestyle="")
     style.rows(axes, names)
     style.quiet(axes)
-    axes.set_xlabel(f"{style.plain(evidence.metric)} minus that of {style.short(base)} ({evidence.better} is better)")
+    axes.set_xlabel(f"{style.plain(evidence.metric)} minus that of {style.short(base)}\n({evidence.better} is better)")
     figure.legend(loc="outside lower left", ncols=3)
     return Picture(
         "differences",

@@ -12,7 +12,7 @@ from lossbench.comparison.figures.picture import ROWS, Picture, chosen, number, 
 from lossbench.comparison.pairs import LABEL
 
 # A reference further from the objectives than so many times their range is left to the table.
-NEAR = 3.0
+NEAR = 1.0
 
 
 def ranking(evidence: Evidence) -> Picture | None:
