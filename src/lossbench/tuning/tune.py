@@ -240,7 +240,8 @@ def _running(plan: Plan, subject: Subject, store: Store, sweep: str) -> Iterator
     path.parent.mkdir(parents=True, exist_ok=True)
     sampler = settings.sampler
     sampling = Sampling(
-        subject.key,
+        # Not the key, which changes with every key that a later version adds to the config.
+        f"{subject.objective} by {settings.metric}",
         lambda seed: component({"tuning": {"sampler": {**sampler, "seed": seed}}}, "tuning.sampler"),
     )
     try:
