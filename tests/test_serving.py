@@ -269,6 +269,14 @@ def test_a_sweep_explains_its_best_run_in_the_report(project: Project) -> None:
     assert best_of(project.store, "last").run_id in page
 
 
+def test_a_network_is_written_as_onnx(lossbench: Command, project: Project, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    ended = lossbench("export", "best of last", "--onnx", "model.onnx")
+    assert ended.status == 0, ended.err
+    assert (tmp_path / "model.onnx").stat().st_size > 500
+    assert lossbench("export", "best of last", "--onnx", "model.onnx", "--register", "x").status == 2
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_hostile_model_is_refused_with_one_line(
     verb: str, lossbench: Command, project: Project, tmp_path: Path

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lossbench.verbs.arguments import add_run_arguments, add_store_arguments, model_from, store_from
+
+if TYPE_CHECKING:
+    from lossbench.tracking.find import Found
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,11 +38,21 @@ def main(arguments: Sequence[str]) -> int:
         metavar="PACKAGE",
         help="a package that your own parts need, as in timm==1.0; may be given again",
     )
+    parser.add_argument(
+        "--onnx",
+        type=Path,
+        metavar="FILE",
+        help="write the network and its link as ONNX instead: from the preprocessing's features to probabilities",
+    )
     add_store_arguments(parser)
     given = parser.parse_args(arguments)
+    if given.onnx is not None and (given.register or given.code or given.require):
+        parser.error("--onnx writes one file, and takes none of --register, --code and --require")
 
     store = store_from(given)
     found, model = model_from(store, given)
+    if given.onnx is not None:
+        return _as_onnx(found, model, given)
     from lossbench.exporting import export
 
     logged = export(
@@ -47,4 +62,15 @@ def main(arguments: Sequence[str]) -> int:
     print(f"exported as {logged.uri}")
     if logged.name is not None:
         print(f"registered as {logged.name!r}, version {logged.version}: models:/{logged.name}/{logged.version}")
+    return 0
+
+
+def _as_onnx(found: Found, model: bytes, given: argparse.Namespace) -> int:
+    from lossbench.inference.onnx import export_onnx
+    from lossbench.inference.predictor import Predictor
+
+    predictor = Predictor.load(io.BytesIO(model), f"the model of run {found.run_id}", trust=given.trust)
+    export_onnx(predictor, given.onnx)
+    print(f"run {found.run_id} ({found.name}), {found.reason}")
+    print(f"network and link as ONNX, from features to scores and probabilities: {given.onnx}")
     return 0
