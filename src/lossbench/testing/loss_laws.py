@@ -19,6 +19,7 @@ from lossbench.objective.prediction import Prediction
 from lossbench.objective.regularizer import Step
 from lossbench.testing.cases import Case, cases, stack
 from lossbench.testing.checks import check, check_close, check_finite, check_gradient, check_refuses
+from lossbench.testing.judge import Judge
 from lossbench.testing.minimum import minimum
 
 TRUTHS = {
@@ -26,20 +27,6 @@ TRUTHS = {
     4: ((0.7, 0.2, 0.07, 0.03), (0.1, 0.05, 0.25, 0.6)),
 }
 NEEDS = {"priors", "features", "both_classes", "two_rows_of_a_class", "parameters"}
-
-
-class Judge(nn.Module):
-    """A loss as a function of raw scores, so that stacking swaps the buffers of its link too."""
-
-    def __init__(self, loss: Loss) -> None:
-        super().__init__()
-        self.loss = loss
-
-    def forward(self, scores: Tensor, target: Tensor, features: Tensor) -> Tensor:
-        value: Tensor = self.loss(
-            Prediction(scores, self.loss.link, features if "features" in self.loss.needs else None), target
-        )
-        return value
 
 
 def states_consistent_facts(case: Case) -> None:
