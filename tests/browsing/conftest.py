@@ -55,6 +55,9 @@ class Browser:
     def run(self, script: str, *arguments: Any) -> Any:
         return call("POST", f"{self._session}/execute/sync", {"script": script, "args": list(arguments)})
 
+    def enter_frame(self, number: int = 0) -> None:
+        call("POST", f"{self._session}/frame", {"id": number})
+
     def text(self) -> str:
         return str(self.run("return document.body.innerText"))
 

@@ -104,5 +104,7 @@ def test_a_person_finds_the_answer(
     window.open(f"{served['sweep']}/artifacts/report.html")
     window.wait_for_text("leaderboard.json", "report.html")
     window.wait_for("return document.querySelector('iframe[src^=\"blob:\"]') !== null")
+    window.enter_frame()
+    window.wait_for_text("Leaderboard by test/auroc", "Paired differences to cross_entropy")
     shots.append(window.keep(tmp_path / "report.png"))
     assert all(len(shot) > 10_000 for shot in shots)
