@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from lossbench.answer import answer
@@ -31,7 +33,7 @@ def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         store,
                         f"s{seed} · {objective}",
                         role="run",
-                        params={"loss": objective, "seed": seed, "data": "rings"},
+                        params={"loss": objective, "weighting": "none", "seed": seed, "data": "rings"},
                         tags={"lossbench.seeds": "draws", "lossbench.test_digest": seed, **ROWS},
                         parent=sweep.objectives[objective],
                         sweep=sweep.id,
@@ -81,6 +83,26 @@ def test_runs_of_another_origin(mlruns: Path, capsys: pytest.CaptureFixture[str]
     text = " ".join(capsys.readouterr().out.split())
     assert "adam won: hits 0.5." in text
     assert "the runs do not say whether seeds are independent draws" in text
+
+
+def test_by_params_in_every_format(mlruns: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    told = ["first", "second", "--by", "loss,weighting", "--baseline", "mse · none", "--mlruns", str(mlruns)]
+    assert list(found(capsys, mlruns, *told[:-2])) == ["focal · none", "mse · none"]
+    assert compare.main([*told, "--format", "csv"]) == 0
+    rows = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("objective")
+    assert rows.loc["focal · none", ["pairs", "verdict"]].tolist() == [14, "better"]
+    assert compare.main([*told, "--format", "html", "--output", str(tmp_path / "both.html")]) == 0
+    page = (tmp_path / "both.html").read_text()
+    assert "first and second" in page
+    assert "focal · none" in page
+
+
+def test_a_report_of_runs_of_another_origin(mlruns: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    told = ["--filter", "metrics.hits > 0", "--by", "solver", "--metric", "hits", "--direction", "max"]
+    page = tmp_path / "theirs.html"
+    assert compare.main([*told, "--mlruns", str(mlruns), "--format", "html", "--output", str(page)]) == 0
+    assert capsys.readouterr().out == f"report: {page}\n"
+    assert "Leaderboard by hits (higher is better)" in page.read_text()
 
 
 def test_what_a_run_says_of_its_rows_comes_back(store: Store) -> None:

@@ -21,8 +21,10 @@ def protocol(judged: Judged, baseline: str | None, rope: float | None) -> list[s
         return lines
     low, high = judged.n
     size = f"{low}" if low == high else f"{low} to {high}"
-    over = [f"{judged.all_pairs} pairs for what won"] if judged.all_pairs else []
-    over += [f"{judged.comparisons} comparisons with {baseline}"] if judged.comparisons else []
+    pairs = "pair" if judged.all_pairs == 1 else "pairs"
+    comparisons = "comparison" if judged.comparisons == 1 else "comparisons"
+    over = [f"{judged.all_pairs} {pairs} for what won"] if judged.all_pairs else []
+    over += [f"{judged.comparisons} {comparisons} with {baseline}"] if judged.comparisons else []
     if over:
         # The corrected t has no floor of its own; it is held to the same one, lest four splits decide.
         lines.append(
