@@ -181,6 +181,7 @@ def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, 
         _keep_predictions(record, config, table)
     model = model_file.dump(config, job.dataset, job.network, job.objective, evaluation, fitted.selected_epoch)
     record.artifacts.bytes(model, "model.pt")
+    record.tag("lossbench.posterior", evaluation.posterior_kind)
     if config["export"]:
         from lossbench.exporting import export  # it imports what serves models, which takes seconds
 

@@ -79,9 +79,10 @@ def test_more_classes_have_a_micro_average_and_no_thresholds():
 def test_link_and_posterior_are_shown_apart():
     scores, targets = splits(TWO)
     weights, rates = np.array([1.0, 9.0]), np.array([0.5, 2.0])
+    # weighted by 9 and drawn 4 times too often: the odds are 36 times too high, as validation confirms
+    targets["val"] = (np.random.default_rng(5).random(60) < expit(scores["val"][:, 0] - np.log(36))).astype(int)
     result = evaluate(scores, targets, bound(TWO), TWO, class_weights=weights, sampling_rates=rates)
     link = expit(scores["test"][:, 0])
-    # weighted by 9 and drawn 4 times too often: the odds are 36 times too high
     odds = link / (1 - link) / 36
     np.testing.assert_allclose(result.probs["test"][:, 1], link, rtol=1e-12)
     np.testing.assert_allclose(result.posteriors["test"][:, 1], odds / (1 + odds), rtol=1e-9)
@@ -106,6 +107,23 @@ def test_a_calibrator_is_fitted_on_validation_alone(task, n, kind):
     flipped = evaluate(scores, targets, bound(task, "calibrator"), task)
     np.testing.assert_array_equal(flipped.posteriors["test"], result.posteriors["test"])
     assert flipped.thresholds == result.thresholds
+
+
+@pytest.mark.parametrize("task", [TWO, THREE])
+def test_a_posterior_that_validation_refutes_gives_way_to_a_calibrator(task):
+    """Scores twice too large, as of a run that stopped far from its minimum, and scores as they should be."""
+    draw = np.random.default_rng(3)
+    scores = {split: draw.normal(size=(400, task.n_scores)) for split in ("train", "val", "test")}
+    probs = {s: bound(task).link.probs(torch.tensor(rows)).numpy() for s, rows in scores.items()}
+    targets = {s: (draw.random((400, 1)) > p.cumsum(axis=1)[:, :-1]).sum(axis=1) for s, p in probs.items()}
+    assert evaluate(scores, targets, bound(task), task).posterior_kind == "gradient"
+    bold = {split: 4 * rows for split, rows in scores.items()}
+    result = evaluate(bold, targets, bound(task), task)
+    assert result.posterior_kind == "platt"
+    assert result.metrics["test/posterior/log_loss"] < result.metrics["test/log_loss"] - 0.1
+    # test rows have no say
+    targets["test"] = np.roll(targets["test"], 1)
+    assert evaluate(bold, targets, bound(task), task).posterior_kind == "platt"
 
 
 def test_thresholds_are_tuned_on_validation_and_applied_everywhere():

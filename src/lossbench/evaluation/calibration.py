@@ -1,4 +1,4 @@
-"""From scores to probabilities by a fit on validation rows, for losses without a posterior of their own."""
+"""From scores to probabilities by a fit on validation rows, where a loss's own posterior does not do."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 Kind = Literal["isotonic", "platt"]
 
 ENOUGH_FOR_ISOTONIC = 500  # rows of the rarer class
+FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,56 @@ def fit(kind: Kind, scores: ArrayLike, target: ArrayLike) -> Calibrator:
     edge = 1 / (len(x) + 2)
     curve = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip").fit(x[:, 0], y == 1)
     return Isotonic(np.asarray(curve.X_thresholds_), np.asarray(curve.y_thresholds_))
+
+
+def cross_fitted(scores: ArrayLike, target: ArrayLike) -> Floats:
+    """Return (N, K) probabilities of rows, each by a calibrator of the chosen kind that has not seen its fold.
+
+    The folds are the classes' rows dealt out in turn, so that each has its share of every class.
+
+    >>> cross_fitted([[-2.0], [-1.0], [1.0], [2.0]], [0, 1, 0, 1]).shape
+    (4, 2)
+    """
+    x, y = _two_dimensional(scores), np.asarray(target)
+    kind = choose(x, y)
+    turn = np.empty(len(y), dtype=np.int64)
+    for label in np.unique(y):
+        rows = np.flatnonzero(y == label)
+        turn[rows] = np.arange(len(rows)) % FOLDS
+    found = np.empty((len(y), max(x.shape[1], 2)))
+    for fold in np.unique(turn):
+        others = turn != fold
+        found[~others] = fit(kind, x[others], y[others]).probs(x[~others])
+    return found
+
+
+def is_better(scores: ArrayLike, target: ArrayLike, posterior: Floats) -> bool:
+    """Return whether a calibrator predicts rows that it has not seen better than a posterior does that needs no fit.
+
+    Better is a lower mean log-loss, by more than one standard error of the rows' differences (the one-standard-error
+    rule of Breiman et al. 1984: the simpler of two stands, unless the other is clearly better).
+
+    Parameters
+    ----------
+    scores, target
+        Validation rows, as `fit` takes them.
+    posterior
+        (N, K), of the same rows.
+
+    Examples
+    --------
+    Scores that say nothing of the labels, taken for log-odds:
+
+    >>> scores, target = np.tile([[-5.0], [5.0]], (20, 1)), np.repeat([0, 1], 20)
+    >>> is_better(scores, target, Platt(np.array([1.0]), np.array([0.0])).probs(scores))
+    True
+    """
+    y = np.asarray(target)
+    if len(y) < 2 * FOLDS:  # too few to tell, or to fit on the rest
+        return False
+    rows, least = np.arange(len(y)), np.finfo(np.float64).tiny
+    gain = np.log(cross_fitted(scores, y)[rows, y].clip(least)) - np.log(posterior[rows, y].clip(least))
+    return bool(gain.mean() > gain.std(ddof=1) / len(y) ** 0.5)
 
 
 def state_of(calibrator: Calibrator) -> dict[str, Floats]:

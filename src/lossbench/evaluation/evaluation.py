@@ -39,7 +39,8 @@ class Evaluation:
     thresholds
         By metric; empty for more than two classes, NaN where validation cannot tune it.
     posterior_kind
-        ``gradient``, ``isotonic`` or ``platt``.
+        ``gradient``, ``isotonic`` or ``platt``: a calibrator where the loss claims no posterior from its gradient,
+        or where validation rows show that a calibrator predicts better (`calibration.is_better`).
     posterior_state
         What turns scores into posteriors again: ``class_weights`` and ``sampling_rates``, where given, or the
         calibrator's arrays (`calibration.from_state`).
@@ -180,11 +181,28 @@ def _posteriors(
     class_weights: ArrayLike | Tensor | None,
     sampling_rates: ArrayLike | Tensor | None,
 ) -> tuple[str, dict[str, Floats], dict[str, Floats]]:
-    """Return kind, state and the posterior of every split."""
-    if loss.posterior == "calibrator":
-        kind = calibration.choose(raw["val"], val_target)
-        fitted = calibration.fit(kind, raw["val"], val_target)
-        return kind, calibration.state_of(fitted), {split: fitted.probs(rows) for split, rows in raw.items()}
+    """Return kind, state and the posterior of every split.
+
+    A posterior from the gradient is that of the loss's minimum, from which a run may end far (its epoch is the one that
+    ranks best). It stands unless a calibrator predicts validation rows better that it has not been fitted on.
+    """
+    if loss.posterior == "gradient":
+        factors, posteriors = _from_gradient(raw, loss, device, class_weights, sampling_rates)
+        if not calibration.is_better(raw["val"], val_target, posteriors["val"]):
+            return "gradient", factors, posteriors
+    kind = calibration.choose(raw["val"], val_target)
+    fitted = calibration.fit(kind, raw["val"], val_target)
+    return kind, calibration.state_of(fitted), {split: fitted.probs(rows) for split, rows in raw.items()}
+
+
+def _from_gradient(
+    raw: Mapping[str, Floats],
+    loss: Loss,
+    device: torch.device,
+    class_weights: ArrayLike | Tensor | None,
+    sampling_rates: ArrayLike | Tensor | None,
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Return the factors that it undoes, where given, and the posterior of every split."""
     given = {"class_weights": class_weights, "sampling_rates": sampling_rates}
     factors = {
         name: torch.as_tensor(factor, dtype=torch.float64, device=device)
@@ -194,7 +212,7 @@ def _posteriors(
     posteriors = {
         split: _array(posterior(loss, torch.as_tensor(rows, device=device), **factors)) for split, rows in raw.items()
     }
-    return "gradient", {name: _array(factor) for name, factor in factors.items()}, posteriors
+    return {name: _array(factor) for name, factor in factors.items()}, posteriors
 
 
 def _checked(split: str, scores: ArrayLike, target: ArrayLike, task: Task) -> Floats:

@@ -12,19 +12,21 @@ from lossbench.testing.checks import LawBroken
 
 Law = Callable[[Case], None]
 KINDS = ("loss", "weighting", "regularizer", "model", "data", "metrics")
+_BESIDE = {"loss": ("posterior_laws",)}  # modules of a kind's laws beside its own
 
 
 def laws(kind: str) -> list[Law]:
-    """Return the laws of a kind of component: the public functions of its module whose one argument is ``case``.
+    """Return the laws of a kind of component: the public functions of its modules whose one argument is ``case``.
 
     >>> [law.__name__ for law in laws("weighting")][:2]
     ['one_positive_weight_per_class', 'waits_for_its_start']
     """
     if kind not in KINDS:
         raise UserError(f"there are laws for {', '.join(KINDS)}, got {kind!r}")
-    module = import_module(f"lossbench.testing.{kind}_laws")
+    modules = [import_module(f"lossbench.testing.{name}") for name in (f"{kind}_laws", *_BESIDE.get(kind, ()))]
     return [
         value
+        for module in modules
         for name, value in vars(module).items()
         if inspect.isfunction(value)
         and value.__module__ == module.__name__

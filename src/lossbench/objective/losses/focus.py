@@ -146,8 +146,10 @@ class DualFocal(Loss):
         log_probs = prediction.log_probs
         own = at(log_probs, target)
         below = torch.where(log_probs < own.unsqueeze(-1), log_probs, -torch.inf).amax(dim=-1)
-        # log(1 - p_y + p_j) from logarithms, so that its power has a gradient where p_y rounds to one
-        log_base = torch.logaddexp(log_others(log_probs, target), below)
+        # log(1 - p_y + p_j) from logarithms, so that its power has a gradient where p_y rounds to one; without a p_j
+        # apart, since the sum with a logarithm of zero has no second derivative
+        log_rest, alone = log_others(log_probs, target), below == -torch.inf
+        log_base = torch.where(alone, log_rest, torch.logaddexp(log_rest, torch.where(alone, 0, below)))
         return -(self.gamma.to(log_probs.dtype) * log_base).exp() * own
 
 

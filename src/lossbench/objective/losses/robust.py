@@ -18,7 +18,9 @@ class GeneralizedCrossEntropy(Loss):
     """Between cross-entropy (q -> 0) and the absolute error (q = 1).
 
     Per row (1 - p_y^q) / q, p = softmax(z), in [0, 1/q]. At the minimum p_c is proportional to
-    eta_c^(1 / (1 - q)); at q = 1 it is the likeliest class alone, and no posterior is left.
+    eta_c^(1 / (1 - q)); at q = 1 it is the likeliest class alone, and no posterior is left. What is lost there by
+    taking eta + d for a rare class's eta is about eta^(1 / (1 - q) - 2) d^2: for q > 1/2 nothing as eta falls, so a
+    network need not come near it, and the posterior is claimed for q <= 1/2 alone.
 
     Use it when labels are wrong at random: the larger q, the less they mislead and the slower it learns.
 
@@ -49,7 +51,7 @@ class GeneralizedCrossEntropy(Loss):
     def __init__(self, q: float = 0.7) -> None:
         super().__init__()
         self.register_buffer("q", number(self.name, "q", q, above=0, at_most=1))
-        self.posterior = "gradient" if q < 1 else "calibrator"
+        self.posterior = "gradient" if q <= 0.5 else "calibrator"
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         own = at(prediction.log_probs, target)
@@ -62,7 +64,9 @@ class SymmetricCrossEntropy(Loss):
 
     Per row alpha (-log p_y) + beta (-A) (1 - p_y), p = softmax(z), where A = log 1e-4 stands for the logarithm of
     the target's zeros (the paper's text has A = -4 in places, its code clips the target at 1e-4 as here). beta 0 is
-    alpha times cross-entropy.
+    alpha times cross-entropy. The reverse part alone has its minimum at the likeliest class: the more it weighs, the
+    flatter the loss is along the posteriors between, and for beta > 2 alpha none is claimed (at the defaults a
+    posterior that is off costs a tenth to a twentieth of what it costs cross-entropy, relative to H of :class:`Loss`).
 
     Use it when labels are wrong at random and the absolute error alone learns too slowly: cross-entropy sees to the
     fit, the reverse part to the robustness.
@@ -91,7 +95,6 @@ class SymmetricCrossEntropy(Loss):
     """
 
     link = Softmax()
-    posterior = "gradient"
     alpha: Tensor
     beta: Tensor
 
@@ -100,6 +103,7 @@ class SymmetricCrossEntropy(Loss):
         self.register_buffer("alpha", number(self.name, "alpha", alpha, above=0))
         self.register_buffer("beta", number(self.name, "beta", beta, at_least=0))
         self.proper = beta == 0
+        self.posterior = "gradient" if beta <= 2 * alpha else "calibrator"
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         log_probs = prediction.log_probs
