@@ -65,6 +65,8 @@ def _of_calls(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
     called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
     if called in _CARELESS:
         own = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+        if own == "F":  # the method's form, of a function's first argument
+            own = ast.unparse(node.args[0])
         naive = _CARELESS[called].format(*map(ast.unparse, node.args), self=own)
         yield "careless", ast.parse(naive, mode="eval").body
     if called in _OTHER_REDUCTION and isinstance(node.func, ast.Attribute):

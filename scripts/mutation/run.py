@@ -1,242 +1,242 @@
 """Break every loss in small ways and see whether the laws notice. Nothing on disk is touched.
 
-scripts/mutants                  all mutants: some minutes
+scripts/mutants                  all mutants
 scripts/mutants --sample 40      every n-th of them
 scripts/mutants imbalance        those of one module
+scripts/mutants --page           all, and write docs/mutants.md
+
+The laws are those of lossbench.testing, which every loss obeys by the facts that it states, and the tests under
+tests/laws: what its docstring's example says, what it is a relative of, and what it becomes in a limit. Other tests
+(references in NumPy, hand values) are asked only about what the laws have missed, and count for nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import io
 import itertools
 import os
-import signal
+import resource
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from _pytest.runner import runtestprotocol
 
-from lossbench.testing.cases import cases
-from lossbench.testing.laws import laws
+sys.path.insert(0, str(Path(__file__).parent))
+from mutations import Mutant, mutants
+from page import OUTCOMES, WANTED, kept, page, table
 
-TESTS = Path(__file__).parents[2] / "tests"
-SOURCE = TESTS.parent / "src"
+PROJECT = Path(__file__).parents[2]
+TESTS = PROJECT / "tests"
 LOSSES = "lossbench.objective.losses"
-MODULES = (
-    "likelihood", "divergence", "focus", "asymmetric", "imbalance", "margin", "robust", "overlap", "ranking",
-    "embedding", "contrastive", "adaptive",
-)  # fmt: skip
-LINKS = {"TemperedSoftmax", "Sparsemax", "quotient"}
-# modules that took names of another when they were imported, and take them again from the mutant
-DEPENDENTS = {
-    "lossbench.objective.links": ("divergence",), f"{LOSSES}.overlap": ("ranking",),
-    f"{LOSSES}.embedding": ("contrastive",),
+# in the order in which they import each other
+MODULES = {
+    name.rsplit(".")[-1]: name
+    for name in (
+        "lossbench.objective.links", "lossbench.objective.targets", f"{LOSSES}.external", f"{LOSSES}.likelihood",
+        f"{LOSSES}.distance", f"{LOSSES}.divergence", f"{LOSSES}.focus", f"{LOSSES}.asymmetric", f"{LOSSES}.imbalance",
+        f"{LOSSES}.margin", f"{LOSSES}.robust", f"{LOSSES}.overlap", f"{LOSSES}.ranking", f"{LOSSES}.embedding",
+        f"{LOSSES}.contrastive", f"{LOSSES}.adaptive",
+    )
 }  # fmt: skip
-SECONDS = 90
-WANTED = 0.95
-OUTCOMES = ("law", "reference", "example", "SURVIVED", "same", "stillborn")
+SHARED = {"links", "targets", "external", "overlap", "embedding"}  # which the losses of other modules use
+LAWS = ("test_examples.py", "test_relatives.py", "test_limits.py", "test_laws.py::test_loss")
+SLOW = ("gradient", "posterior", "near", "proper", "every")
+CPU_SECONDS = 120
 
 
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+def source_of(module: str) -> str:
+    return (PROJECT / "src").joinpath(*module.split(".")).with_suffix(".py").read_text()
 
 
-mutations = load(Path(__file__).parent / "mutations.py")
-variants = load(TESTS / "laws" / "test_laws.py").LOSSES
-references = load(TESTS / "objective" / "test_loss_references.py")
-reasons = load(Path(__file__).parent / "reasons.py").REASONS
-LAWS = laws("loss")
-CASES = cases(SOURCE.parent / "conf" / "loss" / "*.yaml", variants)
+def put_in(mutant: Mutant) -> None:
+    """Run the mutated source in the place of the module, and those again that took names from it."""
+    names = list(MODULES.values())
+    for module in names[names.index(mutant.module) :]:
+        source = mutant.source if module == mutant.module else source_of(module)
+        exec(compile(source, module, "exec"), importlib.import_module(module).__dict__)
 
 
-def file_of(module: str) -> Path:
-    return SOURCE.joinpath(*module.split(".")).with_suffix(".py")
-
-
-def every_mutant(chosen: list[str]) -> Iterator[Any]:
-    for name in MODULES:
-        if not chosen or name in chosen:
-            module = f"{LOSSES}.{name}"
-            yield from mutations.mutants(module, file_of(module).read_text())
-    if not chosen or "links" in chosen:
-        module = "lossbench.objective.links"
-        yield from mutations.mutants(module, file_of(module).read_text(), LINKS)
-
-
-def put_in(mutant: Any) -> None:
-    """Run the mutated source in the place of the module."""
-    exec(compile(mutant.source, mutant.module, "exec"), importlib.import_module(mutant.module).__dict__)
-    for name in DEPENDENTS.get(mutant.module, ()):
-        module = f"{LOSSES}.{name}"
-        exec(compile(file_of(module).read_text(), module, "exec"), importlib.import_module(module).__dict__)
-
-
-def cases_of(mutant: Any) -> list[Any]:
-    """Return the cases whose class stands in the mutated place, or in its module where it is a shared piece."""
-    owner = mutant.place.split(".")[1]
-    modules = {mutant.module, *(f"{LOSSES}.{name}" for name in DEPENDENTS.get(mutant.module, ()))}
-    inside = [case for case in CASES if case.config["_target_"].rsplit(".", 1)[0] in modules]
-    exact = [case for case in inside if case.config["_target_"] == f"{mutant.module}.{owner}"]
-    return exact or inside
-
-
-def fingerprint(cases: list[Any]) -> list[Any]:
-    """Return values and slopes on ordinary and extreme batches, to see whether a mutant changes anything."""
+def fingerprint(case: Any) -> list[Any]:
+    """Return values and slopes on ordinary, extreme and one-sided batches, to see whether a mutant changes anything."""
     seen: list[Any] = []
-    for case, size, seed in itertools.product(cases, (1.0, 30.0), (0, 1)):
+    classes = case.target(9)
+    for size, (seed, target) in itertools.product((1.0, 30.0), enumerate((classes, classes.clamp(max=1), classes * 0))):
         loss = case.bound()
         for parameter in loss.parameters():
             torch.nn.init.constant_(parameter, 0.3)
         for dtype in (torch.float64, torch.float32):
             scores = (size * case.scores(9, seed, dtype)).clamp(-loss.finite_scores, loss.finite_scores)
             scores = scores.requires_grad_()
-            value = loss(case.predict(loss, scores), case.target(9))
+            value = loss(case.predict(loss, scores), target)
             value.sum().backward()
             seen += [value.detach(), scores.grad, *(parameter.grad for parameter in loss.parameters())]
+            seen.append(loss.link.probs(scores).detach())
+    head = case.build().head(case.task, 8)
+    if head is not None:
+        for parameter in head.parameters():
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
+        seen.append(head(torch.linspace(-1, 1, 40).reshape(5, 8)).detach())
     return seen
 
 
 def same(one: list[Any], two: list[Any]) -> bool:
-    return all(
+    return len(one) == len(two) and all(
         (a is None) == (b is None)
         and (a is None or (a.shape == b.shape and torch.allclose(a, b, rtol=1e-14, atol=0, equal_nan=True)))
         for a, b in zip(one, two, strict=True)
     )
 
 
-def broken(check: Callable[..., Any], **arguments: Any) -> bool:
-    try:
-        check(**arguments)
-    except BaseException:
+def law_of(item: pytest.Item) -> tuple[str, Any]:
+    """Return the name of a law of lossbench.testing, and its case; of another test an empty name, and None."""
+    law = item.callspec.params.get("law") if hasattr(item, "callspec") else None
+    return ("", None) if law is None else (law.args[0].__name__, law.args[1])
+
+
+def loss_of(item: pytest.Item) -> str | None:
+    """Return the name of the YAML that a collected law is about; None for a law about one loss without a parameter."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if "law" in parameters:
+        return law_of(item)[1].name
+    if "relative" in parameters:
+        return parameters["relative"].loss
+    return parameters.get("loss")
+
+
+class Check:
+    """A pytest plugin that, in place of running the collected laws once, runs them on every mutant."""
+
+    def __init__(self, chosen: list[str], sample: int | None, jobs: int) -> None:
+        self.every = [
+            mutant
+            for name, module in MODULES.items()
+            if not chosen or name in chosen
+            for mutant in mutants(module, source_of(module))
+        ]
+        if sample:
+            self.every = self.every[:: max(1, len(self.every) // sample)][:sample]
+        self.jobs = jobs
+        self.found: list[tuple[Mutant, str]] = []
+        self.laws: list[tuple[str | None, pytest.Item]] = []
+        self.cases: dict[str, list[tuple[Any, list[Any]]]] = {}
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        ordered = sorted(session.items, key=lambda item: law_of(item)[0].startswith(SLOW))
+        self.laws = [(loss_of(item), item) for item in ordered]
+        for item in session.items:
+            law, case = law_of(item)
+            if law == "shape_and_dtype":
+                self.cases.setdefault(case.name, []).append((case, fingerprint(case)))
+        for number, result in enumerate(self.outcomes()):
+            self.found.append(result)
+            if sys.stderr.isatty():
+                print(f"\r{number + 1}/{len(self.every)}", end="", file=sys.stderr)
         return True
-    return False
 
-
-SLOW = ("proper", "posterior_recovers", "gradient", "posterior_rises", "every_weighting")
-
-
-def law_breaks(cases: list[Any]) -> bool:
-    ordered = sorted(LAWS, key=lambda law: law.__name__.startswith(SLOW))
-    return any(broken(law, case=case) for law in ordered for case in cases)
-
-
-def reference_breaks(cases: list[Any]) -> bool:
-    names = {case.name for case in cases}
-    return any(
-        broken(references.test_value_and_gradient, name=name, changes=changes, reference=reference, task=task)
-        for name in names & set(references.CASES)
-        for changes, reference in references.CASES[name]
-        for task in references.TASKS.values()
-    )
-
-
-def example_breaks() -> bool:
-    """Run the tests of single losses, which import them anew."""
-    places = ["losses", "test_known_values.py", "test_links.py"]
-    # plain asserts and no warnings: pytest has been imported long before
-    options = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain", "-Wignore", "--rootdir", str(TESTS.parent)]
-    return pytest.main([*options, *(str(TESTS / "objective" / place) for place in places)]) != 0
-
-
-def judge(mutant: Any) -> str:
-    cases = cases_of(mutant)
-    before = fingerprint(cases)
-    try:
-        put_in(mutant)
-        after = fingerprint(cases)
-    except (TypeError, AttributeError, NameError):
-        return "stillborn"  # not a program; any call shows it
-    except BaseException:
-        return "law"
-    unchanged = same(before, after)
-    if unchanged and mutant.kind == "detached":
-        return "same"
-    if law_breaks(cases):
-        return "law"
-    if reference_breaks(cases):
-        return "reference"
-    if example_breaks():
-        return "example"
-    return "same" if unchanged else "SURVIVED"
-
-
-def start(mutant: Any) -> tuple[int, int]:
-    """Judge in a forked process, so that the next one meets a sound package; return its id and its answer's pipe."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
+    def judge(self, mutant: Mutant) -> str:
+        owner, module = mutant.place.split(".")[1], mutant.module
+        inside = {
+            name: members
+            for name, members in self.cases.items()
+            if mutant.place.split(".")[0] in SHARED or members[0][0].config["_target_"].startswith(f"{module}.")
+        }
+        exact = {name: m for name, m in inside.items() if m[0][0].config["_target_"] == f"{module}.{owner}"}
+        inside = exact or inside
         try:
-            signal.alarm(SECONDS)
-            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-                outcome = judge(mutant)
-            os.write(writer, outcome.encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    return child, reader
+            put_in(mutant)
+            changed = {n for n, members in inside.items() if not all(same(was, fingerprint(c)) for c, was in members)}
+        except (TypeError, AttributeError, NameError):
+            return "stillborn"  # not a program; any call shows it
+        except BaseException:
+            return "laws"
+        if not changed and mutant.kind == "detached":
+            return "same"
+        wanted = changed or set(inside)
+        for name, item in self.laws:
+            if (name is None or name in wanted) and any(
+                report.failed for report in runtestprotocol(item, log=False, nextitem=None)
+            ):
+                return "laws"
+        if not changed:
+            return "same"
+        return "other tests" if others_break() else "SURVIVED"
+
+    def start(self, mutant: Mutant) -> tuple[int, int]:
+        """Judge in a forked process, so that the next one meets a sound package; return its id and answer's pipe."""
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+                with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                    outcome = self.judge(mutant)
+                os.write(writer, outcome.encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        return child, reader
+
+    def outcomes(self) -> Iterator[tuple[Mutant, str]]:
+        """Yield each mutant with what became of it; one that never ends has been noticed."""
+        waiting = iter(self.every)
+        running: dict[int, tuple[Mutant, int]] = {}
+        while True:
+            for mutant in itertools.islice(waiting, self.jobs - len(running)):
+                child, reader = self.start(mutant)
+                running[child] = (mutant, reader)
+            if not running:
+                return
+            child, _ = os.wait()
+            mutant, reader = running.pop(child)
+            yield mutant, os.read(reader, 100).decode() or "endless"
+            os.close(reader)
 
 
-def outcomes(every: list[Any], jobs: int) -> Iterator[tuple[Any, str]]:
-    """Yield each mutant with what became of it, ``jobs`` at a time; one that takes too long has been noticed."""
-    waiting = iter(every)
-    running: dict[int, tuple[Any, int]] = {}
-    while True:
-        for mutant in itertools.islice(waiting, jobs - len(running)):
-            child, reader = start(mutant)
-            running[child] = (mutant, reader)
-        if not running:
-            return
-        child, _ = os.wait()
-        mutant, reader = running.pop(child)
-        yield mutant, os.read(reader, 100).decode() or "law"
-        os.close(reader)
+OPTIONS = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-Wignore", "--rootdir", str(PROJECT)]
+
+
+def others_break() -> bool:
+    """Run the tests of losses that are no laws; they import the mutant anew."""
+    places = ["losses", "test_known_values.py", "test_links.py", "test_loss_references.py", "test_external.py"]
+    # plain asserts: pytest has been imported long before
+    return pytest.main([*OPTIONS, "-x", "--assert=plain", *(str(TESTS / "objective" / place) for place in places)]) != 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", help=f"of {', '.join(MODULES)}, links")
+    parser.add_argument("modules", nargs="*", help=f"of {', '.join(MODULES)}")
     parser.add_argument("--sample", type=int, help="judge so many, evenly chosen")
+    parser.add_argument("--page", action="store_true", help="write docs/mutants.md")
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time; default: one a core"
     )
     arguments = parser.parse_args()
+    if set(arguments.modules) - set(MODULES):
+        parser.error(f"modules are {', '.join(MODULES)}, got {' '.join(arguments.modules)}")
     torch.set_num_threads(1)
-    every = list(every_mutant(arguments.modules))
-    if arguments.sample:
-        every = every[:: max(1, len(every) // arguments.sample)][: arguments.sample]
-    table: Counter[tuple[str, str]] = Counter()
-    survivors = []
-    for position, (mutant, outcome) in enumerate(outcomes(every, arguments.jobs)):
-        table[mutant.kind, outcome] += 1
-        if outcome == "SURVIVED":
-            survivors.append(mutant)
-        if sys.stderr.isatty():
-            print(f"\r{position + 1}/{len(every)}", end="", file=sys.stderr)
-    print(f"{'mistake':<10}" + "".join(f"{outcome:>11}" for outcome in OUTCOMES))
-    for kind in sorted({kind for kind, _ in table}):
-        print(f"{kind:<10}" + "".join(f"{table[kind, outcome]:>11}" for outcome in OUTCOMES))
-    killed = sum(table[kind, outcome] for kind, outcome in table if outcome in OUTCOMES[:3])
-    living = killed + len(survivors)
-    print(f"\n{killed} of {living} noticed ({killed / max(living, 1):.1%}), by the first of laws, references, examples")
-    print("same: nothing changes but the last bit; stillborn: no program; neither counts")
-    for mutant in survivors:
-        print(f"survived: {mutant.name}\n    {reasons.get(mutant.name, 'NO REASON GIVEN')}")
-    return 0 if killed >= WANTED * living else 1
+    check = Check(arguments.modules, arguments.sample, arguments.jobs)
+    laws = [str(TESTS / "laws" / name) for name in LAWS]
+    with redirect_stdout(io.StringIO()) as said:
+        status = pytest.main([*OPTIONS, "-s", *laws], plugins=[check])
+    if not check.found:
+        print(said.getvalue())
+        return int(status) or 1
+    outcomes = Counter((mutant.kind, outcome) for mutant, outcome in check.found)
+    by_laws, living = kept(outcomes)
+    missed = [(mutant, outcome) for mutant, outcome in check.found if outcome in OUTCOMES[2:4]]
+    print(table(outcomes, missed))
+    if arguments.page:
+        modules = Counter((mutant.place.split(".")[0], outcome) for mutant, outcome in check.found)
+        (PROJECT / "docs" / "mutants.md").write_text(page(outcomes, modules, missed))
+    return 0 if by_laws >= WANTED * living else 1
 
 
 if __name__ == "__main__":
