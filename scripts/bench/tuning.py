@@ -1,6 +1,6 @@
 """Is any loss worse tuned than with its defaults, on seeds that tuning never saw?
 
-    .venv/bin/python scripts/bench/tuning.py [--mlruns FOLDER] [--trials 50]
+    .venv/bin/python scripts/bench/tuning.py [--mlruns FOLDER] [--trials 50] [--confirm 5]
 
 Runs `comparison=tuned_losses_on_rings`, and the same losses with their defaults over the same seeds, as whole commands
 (sweeps that the folder holds already are taken as they are). Every seed is a fresh draw, and both sweeps have the same
@@ -50,10 +50,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--mlruns", type=Path)
     parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--confirm", type=int, default=5, help="0: take the best trial straight")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         store = open_store((given.mlruns or Path(scratch) / "mlruns").absolute())
-        tuned, seconds = swept(store, TUNED, f"tuning.trials={given.trials}")
+        tuned, seconds = swept(store, TUNED, f"tuning.trials={given.trials}", f"tuning.confirm={given.confirm}")
         defaults, seconds_of_defaults = swept(store, DEFAULTS, f"seed=range({len(tuned)})")
         found = answer(store, read.find_sweep(store, TUNED).id)
     assert found is not None
@@ -74,6 +75,7 @@ def main() -> None:
         "seeds": len(tuned),
         "trials": sorted(set(settings["finished"].tolist())),
         "failed": int(settings["failed"].sum()),
+        "scored again": found.tuning.confirm,
         "seconds": {"tuned": seconds, "defaults": seconds_of_defaults},
         "losses": {
             str(loss): {key: round(float(value), 6) for key, value in row.items()} for loss, row in table.iterrows()
