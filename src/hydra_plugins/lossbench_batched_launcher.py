@@ -43,9 +43,13 @@ class BatchedLauncher(Launcher):
         return self.launch_composed(job_overrides, None, initial_job_idx)
 
     def launch_composed(
-        self, job_overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]] | None, initial_job_idx: int
+        self,
+        job_overrides: Sequence[Sequence[str]],
+        configs: Sequence[dict[str, Any]] | None,
+        initial_job_idx: int,
+        todo: Sequence[int] | None = None,
     ) -> Sequence[JobReturn]:
-        """As `launch`, for a sweeper that has composed the jobs' configs already."""
+        """As `launch`, for a sweeper that has composed the jobs' configs already and may want some of them alone."""
         from lossbench.launching import launch
 
-        return launch(job_overrides, configs, initial_job_idx, self.processes, self.replicates, *self._parts)
+        return launch(job_overrides, configs, initial_job_idx, todo, self.processes, self.replicates, *self._parts)

@@ -6,7 +6,7 @@ import gc
 import multiprocessing
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossbench import composition, interrupts
+from lossbench.orphans import end_with_parent
 from lossbench.progress import tick
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Config = dict[str, Any]
 # So many jobs are trained sooner than another process has imported torch.
 _FEW = 16
+_LEAVE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def run_all(
     sweep_dir: Path,
     ended: Callable[[int, Ended], None],
     *,
+    todo: Collection[int] | None = None,
     processes: int | None = None,
     replicates: int = 512,
 ) -> None:
@@ -83,28 +86,37 @@ def run_all(
         Where jobs say that they have ended, for the overall bar.
     ended
         Called with a job's place and how it ended, as soon as that is known.
+    todo
+        Places of the jobs to record; None: all. The others are trained again where they share a stack with one of
+        these, since the last bits of a stack's numbers depend on all that is in it, and leave nothing.
     processes
         How many processes share the work; None: one per processor. A few jobs stay in this one.
     replicates
         Jobs that are trained together at most.
     """
     workers = _workers(len(configs), processes)
-    chunks = plan(configs, workers, replicates)
+    wanted = set(range(len(configs)) if todo is None else todo)
+    chunks = [(reason, places) for reason, places in plan(configs, workers, replicates) if wanted.intersection(places)]
+
+    def told(places: Sequence[int], found: Sequence[Ended | None]) -> None:
+        for place, end in zip(places, found, strict=True):
+            if end is not None:
+                ended(place, end)
+
     if workers == 1:
         for reason, places in chunks:
             interrupts.check()
-            found = _run_chunk([configs[place] for place in places], reason, sweep_dir)
-            for place, end in zip(places, found, strict=True):
-                ended(place, end)
+            quiet = [place not in wanted for place in places]
+            told(places, _run_chunk([configs[place] for place in places], quiet, reason, sweep_dir))
         return
     with _pool(min(workers, len(chunks))) as pool:
-        waiting: dict[Future[list[Ended]], list[int]] = {}
+        waiting: dict[Future[list[Ended | None]], list[int]] = {}
         for reason, places in chunks:
             own = [configs[place] for place in places]
-            waiting[pool.submit(_run_chunk, own, reason, sweep_dir)] = places
+            quiet = [place not in wanted for place in places]
+            waiting[pool.submit(_run_chunk, own, quiet, reason, sweep_dir)] = places
         for future in as_completed(waiting):
-            for place, end in zip(waiting[future], future.result(), strict=True):
-                ended(place, end)
+            told(waiting[future], future.result())
 
 
 def available() -> int:
@@ -114,17 +126,26 @@ def available() -> int:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    # What was imported lives as long as the worker: no collection needs to look at it again.
-    pool = ProcessPoolExecutor(workers, mp_context=context(), initializer=gc.freeze)
+    pool = ProcessPoolExecutor(workers, mp_context=context(), initializer=_settle_in)
     try:
         yield pool
     except BaseException:
         # A worker has heard a terminal's Ctrl-C itself; whoever else interrupts speaks to this process alone.
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
+        workers_left = multiprocessing.active_children()
+        for child in workers_left:
             child.terminate()
+        # What they were recording is ended by us next, so they must be gone.
+        for child in workers_left:
+            child.join(_LEAVE_SECONDS)
         raise
     pool.shutdown()
+
+
+def _settle_in() -> None:
+    end_with_parent()
+    # What was imported lives as long as the worker: no collection needs to look at it again.
+    gc.freeze()
 
 
 def plan(configs: Sequence[Config], processes: int, replicates: int) -> list[tuple[str | None, list[int]]]:
@@ -166,31 +187,45 @@ def plan(configs: Sequence[Config], processes: int, replicates: int) -> list[tup
     return sorted(chunks, key=lambda chunk: -len(chunk[1]))
 
 
-def _run_chunk(configs: Sequence[Config], alone: str | None, sweep_dir: Path) -> list[Ended]:
-    """Run some jobs in this process; each ends by itself, and an interruption ends all that have not."""
+def _run_chunk(
+    configs: Sequence[Config], quiet: Sequence[bool], alone: str | None, sweep_dir: Path
+) -> list[Ended | None]:
+    """Run some jobs in this process; each ends by itself, and an interruption ends all that have not.
+
+    The quiet ones are trained with the others of their stack and leave nothing: their end is None.
+    """
     if alone is not None:
         return [_run_alone(config, alone, sweep_dir) for config in configs]
     from lossbench import draws, stacking
     from lossbench.experiment import prepare
 
-    ends: dict[int, Ended] = {}
+    ends: dict[int, Ended | None] = {}
     groups: dict[str, list[tuple[int, Job]]] = {}
     for place, config in enumerate(configs):
         try:
             job = prepare(config, draws.dataset(config))
         except Exception as error:
-            ends[place] = Ended(error=_portable(error))
-            tick(sweep_dir)
+            ends[place] = _end(Ended(error=_portable(error)), quiet[place], sweep_dir)
             continue
         # Another seed may have another number of rows.
         groups.setdefault(stacking.stack_key(config, job), []).append((place, job))
     for members in groups.values():
         places = [place for place, _ in members]
-        own = [configs[place] for place in places]
+        own, unheard = [configs[place] for place in places], [quiet[place] for place in places]
+        if all(unheard):
+            ends.update(dict.fromkeys(places))
+            continue
         run = _try_stack if own[0]["tracking"]["trial"] else _run_stack
-        found = run(own, [job for _, job in members], sweep_dir)
+        found = run(own, unheard, [job for _, job in members], sweep_dir)
         ends.update(zip(places, found, strict=True))
     return [ends[place] for place in range(len(configs))]
+
+
+def _end(ended: Ended, quiet: bool, sweep_dir: Path) -> Ended | None:
+    if quiet:
+        return None
+    tick(sweep_dir)
+    return ended
 
 
 def _run_alone(config: Config, reason: str, sweep_dir: Path) -> Ended:
@@ -206,29 +241,31 @@ def _run_alone(config: Config, reason: str, sweep_dir: Path) -> Ended:
         tick(sweep_dir)
 
 
-def _run_stack(configs: Sequence[Config], jobs: Sequence[Job], sweep_dir: Path) -> list[Ended]:
+def _run_stack(
+    configs: Sequence[Config], quiet: Sequence[bool], jobs: Sequence[Job], sweep_dir: Path
+) -> list[Ended | None]:
     from lossbench import recording
     from lossbench.experiment import threads
 
     store = recording.store_of(configs[0])
-    records: list[RunRecord] = []
-    ends: list[Ended] = []
+    records: list[RunRecord | None] = []
+    ends: list[Ended | None] = []
     try:
-        for config, job in zip(configs, jobs, strict=True):
-            records.append(recording.started(store, config, job, hold=True))
+        for config, job, unheard in zip(configs, jobs, quiet, strict=True):
+            records.append(None if unheard else recording.started(store, config, job, hold=True))
         with threads(configs[0]["training"]["threads"]):
             fits = _fit(configs, jobs)
             for config, job, record, fitted in zip(configs, jobs, records, fits, strict=True):
-                ends.append(_finish(config, job, record, fitted))
-                tick(sweep_dir)
+                ends.append(None if record is None else _finish(config, job, record, fitted))
+                if record is not None:
+                    tick(sweep_dir)
     except BaseException as error:
         for record in records:
-            record.__exit__(type(error), error, error.__traceback__)
+            if record is not None:
+                record.__exit__(type(error), error, error.__traceback__)
         if not isinstance(error, Exception):
             raise
-        for _ in configs[len(ends) :]:
-            ends.append(Ended(error=_portable(error)))
-            tick(sweep_dir)
+        ends += [_end(Ended(error=_portable(error)), unheard, sweep_dir) for unheard in quiet[len(ends) :]]
     return ends
 
 
@@ -240,7 +277,9 @@ def _fit(configs: Sequence[Config], jobs: Sequence[Job]) -> list[Fit | Diverged]
     return fit(jobs, kinds, clip=stacking.clip_of(configs[0]), device=stacking.device_of(configs[0]))
 
 
-def _try_stack(configs: Sequence[Config], jobs: Sequence[Job], sweep_dir: Path) -> list[Ended]:
+def _try_stack(
+    configs: Sequence[Config], quiet: Sequence[bool], jobs: Sequence[Job], sweep_dir: Path
+) -> list[Ended | None]:
     """Train trials of a tuning, which records them itself."""
     from lossbench.experiment import selected_figures, threads
     from lossbench.training.fit import Fit

@@ -21,10 +21,13 @@ from lossbench.errors import UserError
 
 DONE, JOB_FAILED, USER_ERROR, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
+# Errors whose line says it all.
+EXPLAINED = ("SweepFailed", "StoreUnreachable", "BrokenProcessPool", "TerminatedWorkerError")
+
 # The module of each verb has `main(arguments) -> exit status`; it is imported when the verb is called.
 VERBS = {
     verb: f"lossbench.verbs.{verb}"
-    for verb in ("compare", "evaluate", "explain", "export", "inspect", "new", "predict", "ui")
+    for verb in ("compare", "doctor", "evaluate", "explain", "export", "inspect", "new", "predict", "ui")
 }
 
 
@@ -54,9 +57,17 @@ def _train() -> int:
     # Hydra would print its own errors and leave with status 1; ours are one line and tell whose fault it was.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra reads its flags before the overrides; -m is typed anywhere.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
+    sys.argv[1:] = sorted(map(_as_override, sys.argv[1:]), key=lambda argument: argument not in ("-m", "--multirun"))
     hydra.main(version_base="1.3", config_path=str(composition.conf_dir()), config_name="train")(job)()
     return DONE
+
+
+def _as_override(argument: str) -> str:
+    """Return what Hydra understands: ``--dry-run`` as a key, an id (which may look like a number) as a text."""
+    if argument == "--dry-run":
+        return "sweep.dry_run=true"
+    key, _, value = argument.partition("=")
+    return f'{key}="{value}"' if key == "sweep.resume" and value.isalnum() else argument
 
 
 def job(config: DictConfig) -> float | dict[str, float]:
@@ -69,8 +80,11 @@ def job(config: DictConfig) -> float | dict[str, float]:
     composition.make_importable(hydra.runtime.cwd)
     if hydra.mode == RunMode.MULTIRUN:
         from lossbench.experiment import run, try_out
+        from lossbench.orphans import end_with_parent, joblibs_own
         from lossbench.progress import tick
 
+        if joblibs_own():
+            end_with_parent()
         interrupts.check()
         try:
             plain = composition.plain(config, hydra.runtime.choices)
@@ -112,11 +126,12 @@ def _guarded(action: Callable[[], int], show_traceback: bool) -> int:
         error = raised.error if isinstance(raised, _PastHydra) else raised
         if show_traceback:
             traceback.print_exception(error)
-        from lossbench.messages import explain
+        from lossbench.messages import explain, outside_a_job
 
-        message, status = explain(error, sys.argv[1:])
+        place = outside_a_job(raised) if isinstance(raised, OSError) else None
+        message, status = (place, USER_ERROR) if place else explain(error, sys.argv[1:])
         print(f"lossbench: {message}", file=sys.stderr)
-        if status == JOB_FAILED and type(error).__name__ != "SweepFailed" and not show_traceback:
+        if status == JOB_FAILED and type(error).__name__ not in EXPLAINED and not show_traceback:
             print("lossbench: traceback=true shows where", file=sys.stderr)
         return status
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 PACKAGE = Path(__file__).resolve().parent
 
 # What a job writes, shows or is told by its sweep does not change what it computes.
-NOT_IDENTITY = ("paths", "tracking", "traceback", "compare", "choices", "ckpt_path", "export")
+NOT_IDENTITY = ("paths", "tracking", "traceback", "compare", "choices", "ckpt_path", "export", "sweep")
 # One objective's runs differ in these alone.
 REPLICATE_KEYS = ("seed", "data.fold", "data.source_seed", "data.split_seed")
 

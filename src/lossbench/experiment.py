@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-__all__ = ["Result", "check", "compose", "draw", "evaluate", "execute", "fit", "prepare", "run"]
+__all__ = ["Result", "check", "check_around", "compose", "draw", "evaluate", "execute", "fit", "prepare", "run"]
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,8 @@ def _checkpoint(given: str | None, mlruns: Path) -> Path | None:
         return None
     for path in (Path(given), checkpoint_path(mlruns, str(given))):
         if path.is_file():
+            if not zipfile.is_zipfile(path):  # as torch writes them
+                raise UserError(f"ckpt_path={given!r} is a file, and no checkpoint")
             return path
     raise UserError(
         f"ckpt_path is a checkpoint file or the id of a run trained with training.resume_every, got {given!r}"

@@ -17,6 +17,7 @@ def launch(
     job_overrides: Sequence[Sequence[str]],
     configs: Sequence[Config] | None,
     first: int,
+    todo: Sequence[int] | None,
     processes: int | None,
     replicates: int,
     hydra_context: HydraContext,
@@ -31,13 +32,17 @@ def launch(
     ----------
     configs
         What the overrides compose to, where a sweeper has composed them already.
+    todo
+        Places of the jobs to run, whose ends are returned; None: all. The others take part in the stacks that they
+        were in when they ran, since the last bits of a stack's numbers depend on all that is in it.
     """
+    wanted = range(len(job_overrides)) if todo is None else todo
     if config.hydra.get("callbacks"):
         from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 
         basic = BasicLauncher()
         basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        return list(basic.launch(job_overrides, first))
+        return list(basic.launch([job_overrides[place] for place in wanted], first))
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     sweep_dir = Path(str(config.hydra.sweep.dir))
@@ -50,5 +55,5 @@ def launch(
 
     if configs is None:
         configs = compose_all(job_overrides, config, hydra_context.config_loader)
-    run_all(configs, sweep_dir, ended, processes=processes, replicates=replicates)
-    return returns
+    run_all(configs, sweep_dir, ended, todo=wanted, processes=processes, replicates=replicates)
+    return [returns[place] for place in wanted]

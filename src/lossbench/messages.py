@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -15,6 +16,7 @@ from hydra.errors import (
 from omegaconf.errors import (
     ConfigKeyError,
     InterpolationKeyError,
+    InterpolationResolutionError,
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
@@ -24,6 +26,7 @@ from lossbench import composition
 from lossbench.errors import UserError
 
 JOB_FAILED, USER_ERROR = 1, 2
+_PLACES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[str, int]:
@@ -42,12 +45,26 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[str, i
         return _flat(str(error)), USER_ERROR
     if isinstance(error, YAMLError):
         return _flat(str(error)), USER_ERROR
+    if isinstance(error, InterpolationResolutionError) and "Recursive interpolation" in str(error):
+        return f"{error.full_key or 'a value'}: its interpolation leads back to itself", USER_ERROR
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause = error.__cause__ if isinstance(error.__cause__, UserError) else error
         return _flat(str(cause)), USER_ERROR
-    if type(error).__name__ == "SweepFailed":
+    if type(error).__name__ in ("SweepFailed", "StoreUnreachable"):
         return str(error), JOB_FAILED
+    if type(error).__name__ in ("BrokenProcessPool", "TerminatedWorkerError"):
+        return "a worker process was killed (out of memory?): the same command goes on with what is left", JOB_FAILED
     return f"{type(error).__name__}: {_flat(str(error))}", JOB_FAILED
+
+
+def outside_a_job(error: OSError) -> str | None:
+    """Return the line for a file or folder that the command itself could not make or read; None where it names none.
+
+    What a job raises is the job's failure; before any job it is the place that was given.
+    """
+    if error.filename is None or error.errno not in _PLACES:
+        return None
+    return f"{error.filename}: {str(error.strerror).lower()}; paths.mlruns names another place"
 
 
 def _no_such_choice(error: MissingConfigException) -> str:
@@ -67,7 +84,8 @@ def _override(error: OverrideParseException) -> str:
         # Hydra's grammar knows letters beyond ASCII within quotes alone.
         quoted = re.sub(r"[^\W\d][\w ]*", lambda word: f'"{word.group()}"', value)
         return f"{error.override}: letters beyond ASCII need quotes of both kinds: '{key}={quoted}'"
-    return _flat(str(error))
+    said = _flat(str(error)).partition(" See ")[0]
+    return f"{error.override}: it cannot be read ({said}); special characters need quotes: '{key}=\"{value}\"'"
 
 
 def _missing_value(error: MissingMandatoryValue) -> str:

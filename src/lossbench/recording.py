@@ -7,8 +7,9 @@ import io
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 from pyarrow import feather
 
 from lossbench import composition, naming
+from lossbench.errors import UserError
 from lossbench.evaluation import model_file
 from lossbench.evaluation.predictions import predictions
 from lossbench.evaluation.sparsity import sparsity
+from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.outbox import PATIENCE_SECONDS
 from lossbench.tracking.run import RunRecord
 from lossbench.training.forward import scores_of
 
@@ -93,11 +98,18 @@ def _as_yaml(config: Mapping[str, Any]) -> str:
 
 
 def store_of(config: Mapping[str, Any]) -> Store:
-    """Open the store that a config names."""
+    """Open the store that a config names; a job of a sweep waits for one that does not answer just now."""
     from lossbench.tracking.store import open_store
 
     tracking = config["tracking"]
-    return open_store(Path(config["paths"]["mlruns"]), tracking["uri"], tracking["experiment"])
+    until = time.monotonic() + (0.0 if tracking["sweep"] is None else PATIENCE_SECONDS)
+    while True:
+        try:
+            return open_store(Path(config["paths"]["mlruns"]), tracking["uri"], tracking["experiment"])
+        except UserError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(1.0)
 
 
 def reporter(record: RunRecord, config: Mapping[str, Any]) -> Callable[[Mapping[str, float]], None]:
@@ -128,6 +140,7 @@ def tags(config: Mapping[str, Any], job: Job) -> dict[str, Any]:
     fold = config["data"].get("fold")
     return {
         "lossbench.fingerprint": composition.fingerprint(config),
+        "lossbench.identity": config["tracking"]["identity"],
         "lossbench.objective_fingerprint": composition.objective_fingerprint(config),
         "lossbench.data": job.dataset.name,
         "lossbench.seeds": job.dataset.seeds,
@@ -216,26 +229,40 @@ def _keep_predictions(record: RunRecord, config: Mapping[str, Any], table: pa.Ta
     # The sweep merges its jobs' shards into one table when it closes; until then they lie as they are in memory.
     folder = shards(Path(config["paths"]["mlruns"]), sweep)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{record.id}.partial"
-    feather.write_feather(table, partial, compression="uncompressed")
-    partial.rename(partial.with_suffix(".feather"))
+    draft = folder / f"{record.id}.partial"
+    feather.write_feather(table, draft, compression="uncompressed")
+    draft.rename(draft.with_suffix(".feather"))
 
 
-def merge_predictions(record: SweepRecord, mlruns: Path) -> None:
-    """Make one table of what a sweep's jobs left, one shard in memory at a time, and clear them away."""
-    folder = shards(mlruns, record.id)
-    files = sorted(folder.glob("*.feather"))
+def merge_predictions(store: Store, record: SweepRecord, counting: Collection[str]) -> None:
+    """Make one table of what a sweep's jobs left, one shard in memory at a time, and clear them away.
+
+    Parameters
+    ----------
+    counting
+        Runs whose predictions are kept: not those of a job that was broken off and done again. A sweep that goes on
+        has a table already, of the jobs that had ended when it was interrupted.
+    """
+    folder = shards(store.mlruns, record.id)
+    files = [file for file in sorted(folder.glob("*.feather")) if file.stem in counting]
     if not files:
+        shutil.rmtree(folder, ignore_errors=True)
         return
+    parts: list[Callable[[], pa.Table]] = [partial(feather.read_table, file) for file in files]
+    before = read_artifact(store, record.id, store.client.get_run(record.id).info.artifact_uri, PREDICTIONS)
+    if before is not None:
+        missing = pa.array(sorted(set(counting) - {file.stem for file in files}), pa.string())
+        table = pq.read_table(io.BytesIO(before))
+        parts.append(lambda: table.filter(pc.is_in(table["run_id"].cast(pa.string()), missing)))
     # Jobs on different data have different columns; a column that a shard lacks is null there.
-    schema = pa.unify_schemas([feather.read_table(file).schema.remove_metadata() for file in files])
+    schema = pa.unify_schemas([part().schema.remove_metadata() for part in parts])
     merged = folder / "merged"
     with pq.ParquetWriter(merged, schema) as writer:
-        for file in files:
-            table = feather.read_table(file)
+        for part in parts:
+            table_of = part()
             columns = [
-                table[field.name].cast(field.type) if field.name in table.column_names
-                else pa.nulls(len(table), field.type)
+                table_of[field.name].cast(field.type) if field.name in table_of.column_names
+                else pa.nulls(len(table_of), field.type)
                 for field in schema
             ]  # fmt: skip
             writer.write_table(pa.table(columns, schema=schema))

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+from mlflow.protos.databricks_pb2 import INVALID_STATE
 
 from lossbench.tracking import read
 from lossbench.tracking.address import local_path
@@ -146,7 +147,7 @@ def test_nothing_is_taken_after_the_end(store: Store) -> None:
 
 def test_final_metrics_that_cannot_be_written_fail_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **more: object) -> None:
-        raise MlflowException("disk full")
+        raise MlflowException("disk full", INVALID_STATE)
 
     run = start(store)
     monkeypatch.setattr(store.client, "log_batch", refuse)
@@ -157,7 +158,7 @@ def test_final_metrics_that_cannot_be_written_fail_the_run(store: Store, monkeyp
 
 def test_a_store_that_is_gone_hides_no_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*args: object, **more: object) -> None:
-        raise MlflowException("the server is gone")
+        raise MlflowException("the server is gone", INVALID_STATE)
 
     run = start(store)
     monkeypatch.setattr(store.client, "set_terminated", gone)
@@ -168,7 +169,7 @@ def test_a_store_that_is_gone_hides_no_error(store: Store, monkeypatch: pytest.M
 
 def test_params_that_cannot_be_written_leave_no_run_running(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **more: object) -> None:
-        raise MlflowException("disk full")
+        raise MlflowException("disk full", INVALID_STATE)
 
     monkeypatch.setattr(store.client, "log_batch", refuse)
     with pytest.raises(MlflowException):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pandas as pd
 import pytest
+from mlflow.protos.databricks_pb2 import INVALID_STATE
 
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
@@ -117,7 +118,7 @@ def test_every_part_is_tried_whatever_became_of_the_others(
     store: Store, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: object, **more: object) -> None:
-        raise MlflowException("no history")
+        raise MlflowException("no history", INVALID_STATE)
 
     sweep = SweepRecord.open(store, "losses", objectives=OBJECTIVES)
     job(sweep, "focal", 0)
@@ -135,7 +136,7 @@ def test_a_sweep_that_cannot_open_leaves_nothing_running(store: Store, monkeypat
 
     def breaks(cls: type[RunRecord], store: Store, name: str, **more: object) -> RunRecord:
         if name == "focal":
-            raise MlflowException("disk full")
+            raise MlflowException("disk full", INVALID_STATE)
         return started(cls, store, name, **more)
 
     monkeypatch.setattr(RunRecord, "start", classmethod(breaks))

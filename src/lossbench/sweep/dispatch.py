@@ -16,6 +16,7 @@ from lossbench.expansion import compose_all, expand
 from lossbench.progress import overall_bar
 from lossbench.sweep.jobs import PlannedJob, check_jobs
 from lossbench.sweep.record import SweepFailed, recorded
+from lossbench.sweep.resuming import Earlier, deliver_waiting, look_back, show_plan
 from lossbench.sweep.tuned import finish_tuning, in_best_setting, tuned
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def run_sweep(
         launcher.expect(len(combinations))
     jobs, left_out = check_jobs(combinations, compose_all(combinations, config, loader))
 
+    from lossbench.tracking.resume import repair
     from lossbench.tracking.store import open_store
 
     shared = jobs[0].config
@@ -68,26 +70,29 @@ def run_sweep(
     store = open_store(mlruns, shared["tracking"]["uri"], shared["tracking"]["experiment"])
     name = config.hydra.runtime.choices.get("comparison") or naming.sweep_name([job.config for job in jobs])
     console, launching, found = Console(), _Launching(launcher), []
-    with recorded(store, str(name), jobs, left_out, console) as record:
+    if shared["sweep"]["dry_run"]:
+        show_plan(store, look_back(store, jobs), jobs, console)
+        return []
+    deliver_waiting(store, console)
+    repair(store)
+    with recorded(store, str(name), jobs, left_out, console) as (record, earlier):
         if tuning is not None:
             found = tuned(tuning, store, record, launching, config.hydra.sweep.dir, console)
             jobs = in_best_setting(found, jobs, config, loader)
-        told = [_told(job, record) for job in jobs]
-        overrides = [[*job.overrides, *_overrides(values)] for job, values in zip(jobs, told, strict=True)]
-        configs = [_with(job.config, values) for job, values in zip(jobs, told, strict=True)]
-        with overall_bar(console, config.hydra.sweep.dir, len(jobs)):
-            returns = launching(overrides, configs)
-    # Those that failed in training have a run of their own, and the leaderboard has listed them.
-    broken = [(job, each) for job, each in zip(jobs, returns, strict=True) if each.status == JobStatus.FAILED]
-    if broken:
-        job, ended = broken[0]
-        raise SweepFailed(
-            f"{len(broken)} of {len(jobs)} jobs could not start; the first ({' '.join(job.varying)}): "
-            f"{ended._return_value}"
-        )
+        todo = earlier.todo(jobs)
+        with overall_bar(console, config.hydra.sweep.dir, len(todo)):
+            returns = _launch(jobs, todo, record, earlier, launching) if todo else {}
+        # Those that failed in training have a run of their own, and the leaderboard lists them.
+        broken = [(jobs[place], each) for place, each in returns.items() if each.status == JobStatus.FAILED]
+        if broken:
+            job, ended = broken[0]
+            raise SweepFailed(
+                f"{len(broken)} of {len(jobs)} jobs could not start; the first ({' '.join(job.varying)}): "
+                f"{ended._return_value}"
+            )
     if found:
         finish_tuning(found, record.id)
-    return [returns]
+    return [[returns.get(place) or _kept(job, earlier) for place, job in enumerate(jobs)]]
 
 
 class _Launching:
@@ -97,12 +102,46 @@ class _Launching:
         self._launcher = launcher
         self._started = 0
 
-    def __call__(self, overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]) -> Sequence[JobReturn]:
-        first, self._started = self._started, self._started + len(overrides)
+    def __call__(
+        self,
+        overrides: Sequence[Sequence[str]],
+        configs: Sequence[dict[str, Any]],
+        todo: Sequence[int] | None = None,
+    ) -> Sequence[JobReturn]:
+        """Run the jobs at these places, all without any, and return how they ended."""
+        wanted = range(len(overrides)) if todo is None else todo
+        first, self._started = self._started, self._started + len(wanted)
         if hasattr(self._launcher, "launch_composed"):
-            returns: Sequence[JobReturn] = self._launcher.launch_composed(overrides, configs, initial_job_idx=first)
+            # Told of the finished ones too: the numbers of a stack depend, in their last bits, on what is in it.
+            returns: Sequence[JobReturn] = self._launcher.launch_composed(
+                overrides, configs, initial_job_idx=first, todo=todo
+            )
             return returns
-        return self._launcher.launch(overrides, initial_job_idx=first)
+        return self._launcher.launch([overrides[place] for place in wanted], initial_job_idx=first)
+
+
+def _launch(
+    jobs: Sequence[PlannedJob], todo: Sequence[int], record: SweepRecord, earlier: Earlier, launching: _Launching
+) -> dict[int, JobReturn]:
+    """Have the launcher run the jobs that are to do, and return how each ended, by its place among all."""
+    told = [_told(job, record, earlier.checkpoint(job)) for job in jobs]
+    overrides = [[*job.overrides, *_overrides(values)] for job, values in zip(jobs, told, strict=True)]
+    configs = [_with(job.config, values) for job, values in zip(jobs, told, strict=True)]
+    return dict(zip(todo, launching(overrides, configs, todo), strict=True))
+
+
+def _kept(job: PlannedJob, earlier: Earlier) -> JobReturn:
+    """Return what a job of the earlier command ended with."""
+    run = earlier.standing.finished.get(job.identity)
+    kept = JobReturn(overrides=list(job.overrides))
+    if run is None:
+        kept.status = JobStatus.FAILED
+        failed = earlier.standing.failed[job.identity]
+        kept.return_value = RuntimeError(failed.data.tags.get("lossbench.error", "it failed"))
+    else:
+        kept.status = JobStatus.COMPLETED
+        kept.return_value = run.data.metrics.get(job.config["select"]["metric"] or "val/auroc")
+    return kept
 
 
 def _tuning(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader) -> Plan | None:
@@ -113,23 +152,29 @@ def _tuning(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader
     return plan(jobs, config, loader)
 
 
-def _told(job: PlannedJob, record: SweepRecord) -> dict[str, Any]:
-    """Return what a job has to know of its sweep, by its key under ``tracking``."""
-    return {
-        "sweep": record.id,
-        "parent": record.objectives[job.objective],
-        "objective": job.objective,
-        "overrides": " ".join(job.varying),
-        "job": job.number,
+def _told(job: PlannedJob, record: SweepRecord, checkpoint: str | None) -> dict[str, Any]:
+    """Return what a job has to know of its sweep, by dotted key."""
+    told = {
+        "tracking.sweep": record.id,
+        "tracking.parent": record.objectives[job.objective],
+        "tracking.objective": job.objective,
+        "tracking.overrides": " ".join(job.varying),
+        "tracking.job": job.number,
+        "tracking.identity": job.identity,
     }
+    return told if checkpoint is None else {**told, "ckpt_path": checkpoint}
 
 
 def _overrides(told: dict[str, Any]) -> list[str]:
-    return [f"tracking.{key}={_quoted(value) if isinstance(value, str) else value}" for key, value in told.items()]
+    return [f"{key}={_quoted(value) if isinstance(value, str) else value}" for key, value in told.items()]
 
 
 def _with(config: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
-    return {**config, "tracking": {**config["tracking"], **told}}
+    made = {**config, "tracking": dict(config["tracking"])}
+    for key, value in told.items():
+        group, _, name = key.rpartition(".")
+        (made[group] if group else made)[name] = value
+    return made
 
 
 def _quoted(text: str) -> str:

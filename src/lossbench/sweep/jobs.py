@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lossbench import composition, naming
+from lossbench import composition, contents, naming
 from lossbench.errors import CannotServe, UserError
 
 if TYPE_CHECKING:
@@ -16,13 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """One job of a sweep, before it runs; ``varying`` are those of its overrides in which the jobs differ."""
+    """One job of a sweep, before it runs.
+
+    ``varying`` are those of its overrides in which the jobs differ; ``identity`` is the hash of all that decides its
+    result, contents of files included.
+    """
 
     number: int
     overrides: tuple[str, ...]
     config: dict[str, Any]
     varying: tuple[str, ...]
     objective: str = ""
+    identity: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ def check_jobs(
     refusals: dict[tuple[str, type], CannotServe | None] = {}
     jobs: list[PlannedJob] = []
     left_out: list[LeftOut] = []
+    twins: Counter[str] = Counter()
+    contents.forget()
     for number, (overrides, config) in enumerate(zip(combinations, configs, strict=True)):
         objective = composition.objective_fingerprint(config), type(config["seed"])
         try:
@@ -68,7 +77,11 @@ def check_jobs(
         if refusal is not None:
             left_out.append(LeftOut(_varying(overrides, common), str(refusal)))
         else:
-            jobs.append(PlannedJob(number, tuple(overrides), config, _varying(overrides, common)))
+            identity = contents.job_identity(config, drawn[key].digest)
+            twins[identity] += 1
+            if twins[identity] > 1:  # the same job, asked for twice, counts twice
+                identity = f"{identity}-{twins[identity]}"
+            jobs.append(PlannedJob(number, tuple(overrides), config, _varying(overrides, common), identity=identity))
     if not jobs:
         raise UserError(f"no job of this sweep can run; the first: {left_out[0].reason}")
     labels = naming.objective_labels([job.config for job in jobs])
@@ -76,6 +89,12 @@ def check_jobs(
     _check_comparison(jobs[0].config["compare"], compared(jobs, labels))
     jobs = [replace(job, objective=label) for job, label in zip(jobs, labels, strict=True)]
     return jobs, left_out
+
+
+def sweep_identity(jobs: Sequence[PlannedJob]) -> str:
+    """Return the hash of a sweep's jobs, by their configs alone: an edited loss or table makes no other sweep."""
+    text = " ".join(sorted(composition.fingerprint(job.config) for job in jobs))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _refusal(config: dict[str, Any], dataset: Dataset) -> CannotServe | None:

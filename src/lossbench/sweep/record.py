@@ -13,13 +13,18 @@ from rich.console import Console
 from rich.text import Text
 
 from lossbench import naming
-from lossbench.sweep.jobs import LeftOut, PlannedJob, compared
+from lossbench.sweep.jobs import LeftOut, PlannedJob, compared, sweep_identity
+from lossbench.sweep.resuming import Earlier, look_back, tell
 
 if TYPE_CHECKING:
     from lossbench.answer import Answer
     from lossbench.tracking.run import Status
     from lossbench.tracking.store import Store
     from lossbench.tracking.sweep import SweepRecord
+
+
+# Who presses Ctrl-C does not want to wait for a server that is gone.
+INTERRUPTED_SECONDS = 5.0
 
 
 class SweepFailed(Exception):
@@ -29,37 +34,30 @@ class SweepFailed(Exception):
 @contextmanager
 def recorded(
     store: Store, name: str, jobs: Sequence[PlannedJob], left_out: Sequence[LeftOut], console: Console
-) -> Iterator[SweepRecord]:
+) -> Iterator[tuple[SweepRecord, Earlier]]:
     """Own a sweep's run around its jobs: whatever happens in the block, it ends with a leaderboard and a true status.
+
+    The run is a new one, or that of an earlier command with these jobs that did not finish.
 
     Raises
     ------
     SweepFailed
         After the end, where a job raised.
     """
-    from lossbench.tracking.sweep import SweepRecord
+    from lossbench.tracking import resume
+    from lossbench.tracking.outbox import PATIENCE_SECONDS, outbox_of
 
-    compare, select = jobs[0].config["compare"], jobs[0].config["select"]
-    labels = compared(jobs, [job.objective for job in jobs])
-    metric = compare["metric"] or (select["metric"] or "val/auroc").replace("val/", "test/", 1)
-    record = SweepRecord.open(
-        store,
-        name,
-        objectives={job.objective: _defining(job) for job in jobs},
-        tags={
-            "lossbench.metric": metric,
-            "lossbench.baseline": compare["baseline"] if compare["baseline"] in labels else None,
-            "lossbench.rope": compare["rope"],
-            "lossbench.direction": compare["direction"],
-            "lossbench.jobs": len(jobs),
-            "lossbench.command": shlex.join(["lossbench", *sys.argv[1:]]),
-        },
-        left_out=[(" ".join(job.varying), job.reason) for job in left_out],
-    )
+    with resume.alone(store):
+        earlier = look_back(store, jobs)
+        record = _open(store, name, jobs, left_out, earlier)
+    tell(earlier, jobs, console)
+    broken: SweepFailed | None = None
     status: Status = "FINISHED"
     traceback = None
     try:
-        yield record
+        yield record, earlier
+    except SweepFailed as error:
+        broken = error
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
@@ -72,13 +70,45 @@ def recorded(
         # Nothing may interrupt the closing: a second Ctrl-C would leave runs that claim to be RUNNING.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            found = _close(store, record, jobs, status, traceback, console)
+            outbox_of(store).deliver_patiently(INTERRUPTED_SECONDS if status == "KILLED" else PATIENCE_SECONDS)
+            found = _close(store, record, jobs, status, traceback, broken is not None, earlier.run is not None, console)
             _show_places(store, record.id, found, console)
         finally:
             signal.signal(signal.SIGINT, before)
     failed = 0 if found is None else int((found.runs["status"] != "FINISHED").sum())
     if failed:
         raise SweepFailed(f"{failed} of {len(jobs)} jobs failed; the list above has their overrides")
+    if broken is not None:
+        raise broken
+
+
+def _open(
+    store: Store, name: str, jobs: Sequence[PlannedJob], left_out: Sequence[LeftOut], earlier: Earlier
+) -> SweepRecord:
+    """Open the sweep's run, or take over and open again that of the earlier command."""
+    from lossbench.tracking import resume
+    from lossbench.tracking.sweep import SweepRecord
+
+    compare, select = jobs[0].config["compare"], jobs[0].config["select"]
+    labels = compared(jobs, [job.objective for job in jobs])
+    metric = compare["metric"] or (select["metric"] or "val/auroc").replace("val/", "test/", 1)
+    objectives = {job.objective: _defining(job) for job in jobs}
+    tags = {
+        "lossbench.metric": metric,
+        "lossbench.baseline": compare["baseline"] if compare["baseline"] in labels else None,
+        "lossbench.rope": compare["rope"],
+        "lossbench.direction": compare["direction"],
+        "lossbench.jobs": len(jobs),
+        resume.JOBS: sweep_identity(jobs),
+        "lossbench.command": shlex.join(["lossbench", *sys.argv[1:]]),
+    }
+    left = [(" ".join(job.varying), job.reason) for job in left_out]
+    if earlier.run is None:
+        return SweepRecord.open(store, name, objectives=objectives, tags=tags, left_out=left)
+    standing = earlier.standing
+    resume.take_over(store, earlier.run.info.run_id, standing)
+    counting = [*standing.finished.values(), *standing.failed.values()]
+    return SweepRecord.reopen(store, earlier.run, counting, objectives=objectives, tags=tags, left_out=left)
 
 
 def _defining(job: PlannedJob) -> dict[str, Any]:
@@ -92,6 +122,8 @@ def _close(
     jobs: Sequence[PlannedJob],
     status: Status,
     traceback: str | None,
+    broken: bool,
+    again: bool,
     console: Console,
 ) -> Answer | None:
     """End every run of the sweep, with its answer where there is one, which is shown before the report is drawn."""
@@ -100,22 +132,26 @@ def _close(
     from lossbench.recording import merge_predictions
     from lossbench.references import record_references
     from lossbench.reporting import keep_report
+    from lossbench.tracking import address, resume
 
     found = None
     try:
         record.end_unfinished("KILLED" if status == "KILLED" else "FAILED")
         if status == "FINISHED":
             record_references(store, record.id, [job.config for job in jobs])
+        if again or address.on_server(store.uri):
+            resume.supersede_doubles(store, record.id, record.objectives.values())
         found = answer(store, record.id)
         if found is None:
             console.print("no job finished")
         else:
             found.show(console)
-        merge_predictions(record, store.mlruns)
+        counting = set() if found is None else set(found.runs.loc[found.runs["status"] == "FINISHED", "run_id"])
+        merge_predictions(store, record, counting)
         if found is not None:
             found = keep_report(store, record, found, [job.config for job in jobs])
     finally:
-        failed = found is not None and (found.runs["status"] == "FAILED").any()
+        failed = broken or (found is not None and (found.runs["status"] == "FAILED").any())
         baseline = None if found is None else found.table.attrs["baseline"]
         record.close(
             "FAILED" if status == "FINISHED" and failed else status,

@@ -58,6 +58,15 @@ def scheme_of(uri: str) -> str:
     return found[1].lower() if found and (found[3] or uri == "databricks") else ""
 
 
+def on_server(uri: str) -> bool:
+    """Whether an MLflow server answers there, rather than a database.
+
+    >>> on_server("http://127.0.0.1:5000"), on_server("postgresql://db/mlflow")
+    (True, False)
+    """
+    return scheme_of(uri) in SERVERS
+
+
 def database_file(uri: str) -> Path | None:
     """Return the file of a sqlite store, None for every other kind."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None

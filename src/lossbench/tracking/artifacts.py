@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from lossbench.tracking import address
+from lossbench.tracking.outbox import outbox_of
 from lossbench.tracking.store import Store
 
 
@@ -30,7 +32,11 @@ class Artifacts:
 
     def bytes(self, data: bytes, path: str) -> None:
         if self._folder is not None:
-            self._place(path).write_bytes(data)
+            place = self._place(path)
+            # Whole or not at all, whatever kills us: what goes on later reads it.
+            draft = place.with_name(f".{place.name}.partial")
+            draft.write_bytes(data)
+            os.replace(draft, place)
             return
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / _inside(path).name
@@ -53,7 +59,10 @@ class Artifacts:
         source = Path(source)
         target = path or source.name
         if self._folder is not None:
-            shutil.copyfile(source, self._place(target))
+            place = self._place(target)
+            draft = place.with_name(f".{place.name}.partial")
+            shutil.copyfile(source, draft)
+            os.replace(draft, place)
         elif source.name == PurePosixPath(target).name:
             self._upload(source, target)
         else:
@@ -66,7 +75,8 @@ class Artifacts:
         return place
 
     def _upload(self, file: Path, path: str) -> None:
-        self._store.client.log_artifact(self._run_id, str(file), _parent(path))
+        values = {"local_path": str(file), "artifact_path": _parent(path)}
+        outbox_of(self._store).send(self._run_id, "log_artifact", **values)
 
 
 def read_artifact(store: Store, run_id: str, uri: str, path: str) -> bytes | None:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mlflow.store
 from sqlalchemy import Engine, event
@@ -69,14 +69,48 @@ def prepare(file: Path, artifacts: Path) -> None:
         with closing(sqlite3.connect(file, timeout=_BUSY_SECONDS)) as connection:
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.Error as error:
+        raise UserError(f"the database {file} cannot be used: {error}") from error
+    _check_schema(file, schema(file))
+
+
+def schema(file: Path) -> str:
+    """Return the version of MLflow's tables in a database, or raise a UserError where it has none."""
+    try:
+        with closing(sqlite3.connect(file, timeout=_BUSY_SECONDS)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
             rows = connection.execute("SELECT version_num FROM alembic_version") if "alembic_version" in tables else []
-            version = next((row[0] for row in rows), None)
+            version = next((str(row[0]) for row in rows), None)
     except sqlite3.Error as error:
         raise UserError(f"the database {file} cannot be used: {error}") from error
     if version is None:
         raise UserError(f"the database {file} is not MLflow's (no alembic_version in it): use another store")
-    _check_schema(file, version)
+    return version
+
+
+def age(version: str) -> Literal["older", "same", "newer"]:
+    """Say how a schema compares with that of the installed MLflow."""
+    # Alembic's own reader imports all of MLflow's migrations, half a second of every run; their text says the same.
+    migrations = [path.read_text() for path in (Path(mlflow.store.__path__[0]) / _MIGRATIONS).glob("*.py")]
+    if not _declared("revision", version, migrations):
+        return "newer"
+    return "older" if _declared("down_revision", version, migrations) else "same"
+
+
+def upgrade(file: Path, version: str) -> Path:
+    """Bring an older schema up to that of the installed MLflow; return the copy of what was before."""
+    from mlflow.store.db.utils import _upgrade_db
+    from sqlalchemy import create_engine
+
+    kept = file.with_name(f"{file.name}.before-{VERSION}-{version}")
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(kept)) as copy:
+        source.backup(copy)
+    engine = create_engine(f"sqlite:///{file}")
+    try:
+        _upgrade_db(engine)
+    finally:
+        engine.dispose()
+    return kept
 
 
 def _create(file: Path, artifacts: Path) -> None:
@@ -93,17 +127,16 @@ def _create(file: Path, artifacts: Path) -> None:
 
 
 def _check_schema(file: Path, version: str) -> None:
-    # Alembic's own reader imports all of MLflow's migrations, half a second of every run; their text says the same.
-    migrations = [path.read_text() for path in (Path(mlflow.store.__path__[0]) / _MIGRATIONS).glob("*.py")]
-    if not _declared("revision", version, migrations):
+    found = age(version)
+    if found == "newer":
         raise UserError(
             f"the database {file} was written by a newer MLflow than {VERSION} (schema {version}): "
             "install that MLflow, or use another store"
         )
-    if _declared("down_revision", version, migrations):
+    if found == "older":
         raise UserError(
-            f"the database {file} was written by an older MLflow than {VERSION} (schema {version}): copy it, "
-            f"then run `mlflow db upgrade sqlite:///{file}`, or use another store"
+            f"the database {file} was written by an older MLflow than {VERSION} (schema {version}): "
+            "`lossbench doctor --mend` upgrades it and keeps a copy, or use another store"
         )
 
 

@@ -6,6 +6,8 @@ import difflib
 import gc
 import io
 import json
+import math
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,7 +133,11 @@ def runs(
     if filter is None:
         # `run` and `reference`: MLflow's filters know no OR.
         clauses.append("tags.`lossbench.role` LIKE 'r%'")
-    found = (_row(run) for run in search(store, " AND ".join(clauses)) if _counts(run))
+    kept = [run for run in search(store, " AND ".join(clauses)) if _counts(run)]
+    if sweep is not None:
+        # By job, not by time: a job that was done again later stands where it would have stood, to the last digit.
+        kept.sort(key=_place)
+    found = (_row(run) for run in kept)
     wanted = {status} if isinstance(status, str) else None if status is None else set(status)
     frame = pd.DataFrame([row for row in found if wanted is None or row["status"] in wanted])
     frame = frame.reindex(columns=[*_COLUMNS, *sorted(set(frame.columns) - set(_COLUMNS))])
@@ -172,9 +178,31 @@ def _count(tag: str | None) -> float:
     return float(tag) if tag is not None and tag.isdecimal() else float("nan")
 
 
+def _place(run: Run) -> float:
+    """Return where a run stands in its sweep; references, which have no number, come last."""
+    number = run.data.tags.get("lossbench.job")
+    return float(number) if number is not None and number.isdecimal() else math.inf
+
+
 def _numbers(column: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(column, errors="coerce")
     return numbers if numbers.notna().equals(column.notna()) and numbers.notna().any() else column
+
+
+def seconds_by_objective(store: Store) -> dict[str, float]:
+    """Return how long the newest thousand finished runs trained, as the median of each objective's fingerprint."""
+    page = store.client.search_runs(
+        [store.experiment_id],
+        "attributes.status = 'FINISHED' AND tags.`lossbench.role` = 'run'",
+        max_results=_PAGE,
+        order_by=["attributes.start_time DESC"],
+    )
+    found: dict[str, list[float]] = {}
+    for run in page:
+        objective, seconds = run.data.tags.get("lossbench.objective_fingerprint"), run.data.metrics.get("seconds")
+        if objective is not None and seconds is not None:
+            found.setdefault(objective, []).append(seconds)
+    return {objective: statistics.median(seconds) for objective, seconds in found.items()}
 
 
 def failures(frame: pd.DataFrame) -> pd.DataFrame:

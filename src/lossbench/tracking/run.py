@@ -15,8 +15,11 @@ from typing import Any, Literal, Self
 import pandas as pd
 
 from lossbench.tracking.artifacts import Artifacts
-from lossbench.tracking.client import Dataset, DatasetInput, InputTag, Metric, Param
+from lossbench.tracking.client import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from lossbench.tracking.keys import PARAM_LIMIT, TAG_LIMIT, Keys, cut, tags_of
+from lossbench.tracking.outbox import outbox_of
+from lossbench.tracking.process import TAG as PROCESS
+from lossbench.tracking.process import Process
 from lossbench.tracking.store import Store
 
 Role = Literal["sweep", "objective", "run", "reference", "tuning", "trial"]
@@ -55,7 +58,7 @@ class RunRecord:
     def __init__(self, store: Store, run_id: str, artifact_uri: str) -> None:
         self.id = run_id
         self.artifacts = Artifacts(store, run_id, artifact_uri)
-        self._client = store.client
+        self._outbox = outbox_of(store)
         self._keys = Keys()
         self._history: dict[int, dict[str, float]] = {}
         self._waiting: list[Metric] = []
@@ -108,14 +111,25 @@ class RunRecord:
             "mlflow.source.name": "lossbench",
             "mlflow.source.type": "LOCAL",
             "mlflow.user": _user(),
+            PROCESS: Process.current(),
         }
-        info = store.client.create_run(store.experiment_id, tags=tags_of({**own, **(tags or {})}), run_name=None).info
+        given = tags_of({**own, **(tags or {})})
+        created = outbox_of(store).patiently(lambda: store.client.create_run(store.experiment_id, tags=given))
+        info = created.info
         record = cls(store, info.run_id, info.artifact_uri)
         try:
             record._params(params or {}, hold)
         except BaseException as error:
             record._end_by(error)
             raise
+        return record
+
+    @classmethod
+    def again(cls, store: Store, run: Run) -> Self:
+        """Go on with a run that an earlier process started and this one has taken over: status RUNNING, ours."""
+        record = cls(store, run.info.run_id, run.info.artifact_uri)
+        store.client.set_tag(record.id, PROCESS, str(Process.current()))
+        store.client.update_run(record.id, status="RUNNING")
         return record
 
     def _params(self, params: Mapping[str, Any], hold: bool) -> None:
@@ -148,14 +162,14 @@ class RunRecord:
         while self._held or self._waiting:
             # MLflow takes a thousand entries a call, params and metrics together.
             metrics = self._waiting[: METRICS_PER_BATCH - len(self._held)]
-            self._client.log_batch(self.id, metrics=metrics, params=self._held)
+            self._outbox.send(self.id, "log_batch", metrics=metrics, params=self._held)
             self._held = []
             del self._waiting[: len(metrics)]
         self._flushed = time.monotonic()
 
     def tag(self, key: str, value: object) -> None:
         """Set one tag of a run that has started (3 ms: prefer those of `start`)."""
-        self._client.set_tag(self.id, key, cut(value, TAG_LIMIT))
+        self._outbox.send(self.id, "set_tag", key=key, value=cut(value, TAG_LIMIT))
 
     def dataset(
         self,
@@ -189,7 +203,8 @@ class RunRecord:
             schema=json.dumps({"mlflow_colspec": schema}),
             profile=json.dumps({"num_rows": rows, "num_elements": rows * len(schema), "digest": digest}),
         )
-        self._client.log_inputs(self.id, [DatasetInput(entry, [InputTag("mlflow.data.context", context)])])
+        given = DatasetInput(entry, [InputTag("mlflow.data.context", context)])
+        self._outbox.send(self.id, "log_inputs", datasets=[given])
 
     @property
     def history(self) -> pd.DataFrame:
@@ -278,7 +293,7 @@ class RunRecord:
             raise problems[0]
 
     def _terminate(self, status: Status) -> None:
-        self._client.set_terminated(self.id, status)
+        self._outbox.send(self.id, "set_terminated", status=status, end_time=_milliseconds())
         self.status = status
 
     def _wait(self, metrics: Mapping[str, float], timestamp: int, step: int) -> None:

@@ -118,7 +118,19 @@ def _open_experiment(uri: str, name: str, mlruns: Path) -> Store:
             f"the experiment {name!r} in {address.mask(uri)} is deleted: restore it (`mlflow experiments "
             f"restore --experiment-id {found.experiment_id}`), or choose another with tracking.experiment"
         )
+    _require_place(found.artifact_location, mlruns)
     return Store(uri, name, found.experiment_id, found.artifact_location, mlruns)
+
+
+def _require_place(location: str, mlruns: Path) -> None:
+    """Refuse a store that has been moved: runs would write their files where it was."""
+    place = address.local_path(location)
+    if place is None or place == mlruns / "artifacts" or place.is_dir() or not (mlruns / "artifacts").is_dir():
+        return
+    raise UserError(
+        f"the store lies in {mlruns}, and its database says {place.parent}, which is not there: "
+        "`lossbench doctor --mend` tells it where it is now"
+    )
 
 
 @contextmanager

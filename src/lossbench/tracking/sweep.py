@@ -14,6 +14,7 @@ import pandas as pd
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import Artifacts
 from lossbench.tracking.client import Run
+from lossbench.tracking.keys import tags_of
 from lossbench.tracking.run import RunRecord, Status
 from lossbench.tracking.store import Store
 
@@ -75,19 +76,80 @@ class SweepRecord:
                 entries = [{"overrides": overrides, "reason": reason} for overrides, reason in left_out]
                 run.artifacts.json(entries, "left_out.json")
             for label, defining in objectives.items():
-                record._objectives[label] = RunRecord.start(
-                    store,
-                    label,
-                    role="objective",
-                    params=defining,
-                    parent=run.id,
-                    sweep=run.id,
-                    objective=label,
-                )
+                record._objectives[label] = record._start_objective(label, defining)
         except BaseException as error:
             record._end_by(error)
             raise
         return record
+
+    @classmethod
+    def reopen(
+        cls,
+        store: Store,
+        run: Run,
+        counting: Iterable[Run],
+        *,
+        objectives: Mapping[str, Mapping[str, Any]],
+        tags: Mapping[str, Any] | None = None,
+        left_out: Sequence[tuple[str, str]] = (),
+    ) -> Self:
+        """Continue a sweep that this process has taken over.
+
+        What was derived from its jobs (an objective's means, the references) is derived again when it closes: an
+        objective that has figures already is replaced, since MLflow's metrics can only be added to.
+
+        Parameters
+        ----------
+        counting
+            Jobs that are not done again; they move below the objectives that replace theirs.
+        objectives, tags, left_out
+            As in :meth:`open`.
+        """
+        record = cls(store, RunRecord.again(store, run), {})
+        client = store.client
+        try:
+            for key, value in tags_of({**(tags or {}), "lossbench.sweep": run.info.run_id}).items():
+                client.set_tag(record.id, key, value)
+            if "lossbench.error" in run.data.tags:
+                client.delete_tag(record.id, "lossbench.error")
+            if left_out:
+                entries = [{"overrides": overrides, "reason": reason} for overrides, reason in left_out]
+                record.artifacts.json(entries, "left_out.json")
+            clause = f"tags.`lossbench.sweep` = '{record.id}' AND tags.`lossbench.role`"
+            kept: dict[str, Run] = {}
+            replaced: set[str] = set()
+            for each in list(read.search(store, f"{clause} = 'objective'")):
+                label = each.data.tags.get("lossbench.objective", "")
+                if each.data.metrics or label in kept or label not in objectives:
+                    replaced.add(each.info.run_id)
+                else:
+                    kept[label] = each
+            for label, defining in objectives.items():
+                record._objectives[label] = (
+                    RunRecord.again(store, kept[label]) if label in kept else record._start_objective(label, defining)
+                )
+            for job in counting:
+                parent = record.objectives.get(job.data.tags.get("lossbench.objective", ""))
+                if parent is not None and job.data.tags.get("mlflow.parentRunId") != parent:
+                    client.set_tag(job.info.run_id, "mlflow.parentRunId", parent)
+            for derived in [*replaced, *(each.info.run_id for each in read.search(store, f"{clause} = 'reference'"))]:
+                client.set_terminated(derived, "KILLED")
+                client.delete_run(derived)
+        except BaseException as error:
+            record._end_by(error)
+            raise
+        return record
+
+    def _start_objective(self, label: str, defining: Mapping[str, Any]) -> RunRecord:
+        return RunRecord.start(
+            self._store,
+            label,
+            role="objective",
+            params=defining,
+            parent=self.id,
+            sweep=self.id,
+            objective=label,
+        )
 
     @property
     def id(self) -> str:

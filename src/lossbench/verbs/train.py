@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
 from lossbench import terminal
-from lossbench.experiment import execute, prepare
+from lossbench.experiment import check_around, execute, prepare
+from lossbench.recording import store_of
+from lossbench.sweep.resuming import check_settings, deliver_waiting
+from lossbench.tracking.outbox import outbox_of
+from lossbench.tracking.resume import repair
 
 
 def train(config: Mapping[str, Any]) -> float:
     """Run one job with its config, model, live bar and final table on the terminal; return its score."""
     console = Console()
+    check_settings(config["sweep"])
     job = prepare(config)
+    if config["sweep"]["dry_run"]:
+        check_around(config, job.dataset.task)
+        console.print("1 job, new: nothing is wrong with it, and it was not trained", highlight=False)
+        return math.nan
+    store = store_of(config)
+    deliver_waiting(store, console)
+    repair(store)
     terminal.show_start(console, config, job.network)
     result = execute(job, dict(config), live=console.is_terminal)
     terminal.show_end(console, result)
+    outbox_of(store).deliver_patiently()
     return result.score

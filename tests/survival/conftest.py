@@ -1,0 +1,103 @@
+"""Commands that can be killed: each in a process of its own, forked from a server that has imported everything."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from lossbench.batched import context
+from lossbench.tracking.store import open_store
+
+# What the process does: text, since the server that it is forked from cannot import a test's own functions.
+COMMAND = """
+import os, sys
+from lossbench.cli import dispatch
+os.setsid()
+os.chdir(folder)
+with open(output, "a") as file:
+    os.dup2(file.fileno(), 1)
+    os.dup2(file.fileno(), 2)
+sys.argv = ["lossbench", *arguments]
+sys.exit(dispatch(arguments))
+"""
+
+
+class Killable:
+    """A store and commands over it."""
+
+    TINY = (
+        "trainer.max_epochs=2",
+        "data.test_rows=200",
+        "data.negatives=150",
+        "data.positives=30",
+        "tracking.predictions=20",
+    )
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.mlruns = folder / "mlruns"
+        self.output = folder / "output.txt"
+        self.store = open_store(self.mlruns)
+
+    def start(self, *arguments: str) -> BaseProcess:
+        given = [*arguments, f"paths.mlruns={self.mlruns}"]
+        names = {"arguments": given, "folder": str(self.folder), "output": str(self.output)}
+        process: BaseProcess = context().Process(target=exec, args=(COMMAND, names))  # type: ignore[attr-defined]
+        process.start()
+        return process
+
+    def run(self, *arguments: str) -> int:
+        process = self.start(*arguments)
+        process.join()
+        assert process.exitcode is not None
+        return process.exitcode
+
+    def ended(self) -> int:
+        """Return how many runs are recorded as FINISHED."""
+        with closing(sqlite3.connect(f"file:{self.mlruns / 'mlflow.db'}?mode=ro", uri=True, timeout=20)) as database:
+            return int(database.execute("SELECT COUNT(*) FROM runs WHERE status = 'FINISHED'").fetchone()[0])
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
+
+    @staticmethod
+    def workers_of(command: int) -> list[int]:
+        """Return the processes that work for a command: its children, and those that a server forked for it."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdecimal() and int(folder.name) != command:
+                try:
+                    parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                    environment = (folder / "environ").read_bytes()
+                except OSError:
+                    continue
+                if parent == command or f"LOSSBENCH_COMMAND={command}".encode() in environment:
+                    found.append(int(folder.name))
+        return found
+
+    @staticmethod
+    def wait(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+        until = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.01)
+        return True
+
+
+@pytest.fixture
+def killable(tmp_path: Path) -> Iterator[Callable[[str], Killable]]:
+    """Make places for commands, and leave none of them running."""
+    yield lambda name: Killable(tmp_path / name)
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
