@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -13,6 +14,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 
 from lossbench.errors import UserError
+
+# It logs what it raises, and what it raises becomes the user's one line.
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)
 
 
 def component(config: Mapping[str, Any], key: str) -> Any:

@@ -82,6 +82,9 @@ def prepare(config: Mapping[str, Any], dataset: Dataset | None = None) -> Job:
         rule = _rule(config["select"], task)
     epochs = config["trainer"]["max_epochs"]
     _require_whole("trainer.max_epochs", epochs)
+    rate = config["optimizer"].get("lr", 0.0)
+    if isinstance(rate, bool) or not isinstance(rate, int | float):
+        raise UserError(f"optimizer.lr is a number, got {rate!r}")
     job = Job(
         seed=seed,
         dataset=dataset,
