@@ -1,7 +1,7 @@
 """The launcher that trains a sweep's jobs in stacks; all it does is call :mod:`lossbench.batched`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -20,15 +20,49 @@ class BatchedLauncherConf:
     replicates: int = 512
 
 
-ConfigStore.instance().store(group="hydra/launcher", name="batched", node=BatchedLauncherConf, provider="lossbench")
+@dataclass
+class LocalClusterConf(BatchedLauncherConf):
+    # Jobs handed to the cluster, each a stack or more.
+    processes: int | None = 2
+    cluster: str = "local"
+    # submitit's: https://github.com/facebookincubator/submitit/blob/main/docs/examples.md
+    parameters: dict[str, Any] = field(default_factory=lambda: {"timeout_min": 60})
+
+
+@dataclass
+class SlurmConf(LocalClusterConf):
+    processes: int | None = 8
+    cluster: str = "slurm"
+    parameters: dict[str, Any] = field(
+        default_factory=lambda: {"timeout_min": 60, "cpus_per_task": 1, "mem_gb": 4, "slurm_partition": None}
+    )
+
+
+for _name, _node in (
+    ("batched", BatchedLauncherConf),
+    ("submitit_local", LocalClusterConf),
+    ("submitit_slurm", SlurmConf),
+):
+    ConfigStore.instance().store(group="hydra/launcher", name=_name, node=_node, provider="lossbench")
 
 
 class BatchedLauncher(Launcher):
     """Train jobs of one shape as one; whatever cannot be stacked is trained by Lightning, and says why."""
 
-    def __init__(self, processes: int | None = None, replicates: int = 512) -> None:
+    def __init__(
+        self,
+        processes: int | None = None,
+        replicates: int = 512,
+        cluster: str | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> None:
         self.processes = processes
         self.replicates = replicates
+        # Hydra hands over its own containers.
+        self.cluster: tuple[Any, ...] = (
+            cluster,
+            {key: value for key, value in (parameters or {}).items() if value is not None},
+        )
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self._parts: tuple[Any, ...] = (hydra_context, task_function, config)
@@ -37,7 +71,8 @@ class BatchedLauncher(Launcher):
         """Make ready for so many jobs, while they are composed and checked."""
         from lossbench.batched import expect
 
-        expect(jobs, self.processes)
+        if self.cluster[0] is None:
+            expect(jobs, self.processes)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         return self.launch_composed(job_overrides, None, initial_job_idx)
@@ -52,4 +87,5 @@ class BatchedLauncher(Launcher):
         """As `launch`, for a sweeper that has composed the jobs' configs already and may want some of them alone."""
         from lossbench.launching import launch
 
-        return launch(job_overrides, configs, initial_job_idx, todo, self.processes, self.replicates, *self._parts)
+        settings = (self.processes, self.replicates, *self._parts, *self.cluster)
+        return launch(job_overrides, configs, initial_job_idx, todo, *settings)

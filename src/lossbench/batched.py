@@ -8,7 +8,7 @@ import os
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing.context import BaseContext
@@ -20,6 +20,7 @@ from lossbench.orphans import end_with_parent
 from lossbench.progress import tick
 
 if TYPE_CHECKING:
+    from lossbench.cluster import Pool
     from lossbench.tracking.run import RunRecord
     from lossbench.training.fit import Diverged, Fit
     from lossbench.training.job import Job
@@ -75,6 +76,7 @@ def run_all(
     todo: Collection[int] | None = None,
     processes: int | None = None,
     replicates: int = 512,
+    crew: AbstractContextManager[Pool] | None = None,
 ) -> None:
     """Train, evaluate and record every job, in stacks where that is possible.
 
@@ -93,23 +95,28 @@ def run_all(
         How many processes share the work; None: one per processor. A few jobs stay in this one.
     replicates
         Jobs that are trained together at most.
+    crew
+        Who else does the work than processes of this machine: a cluster's jobs, as many as ``processes``.
     """
-    workers = _workers(len(configs), processes)
+    workers = _workers(len(configs), processes) if crew is None else processes or available()
     wanted = set(range(len(configs)) if todo is None else todo)
-    chunks = [(reason, places) for reason, places in plan(configs, workers, replicates) if wanted.intersection(places)]
+    chunks = plan(configs, workers, replicates)
+    if crew is not None:
+        chunks = _gathered(chunks, workers)
+    chunks = [(reason, places) for reason, places in chunks if wanted.intersection(places)]
 
     def told(places: Sequence[int], found: Sequence[Ended | None]) -> None:
         for place, end in zip(places, found, strict=True):
             if end is not None:
                 ended(place, end)
 
-    if workers == 1:
+    if workers == 1 and crew is None:
         for reason, places in chunks:
             interrupts.check()
             quiet = [place not in wanted for place in places]
             told(places, _run_chunk([configs[place] for place in places], quiet, reason, sweep_dir))
         return
-    with _pool(min(workers, len(chunks))) as pool:
+    with crew or _pool(min(workers, len(chunks))) as pool:
         waiting: dict[Future[list[Ended | None]], list[int]] = {}
         for reason, places in chunks:
             own = [configs[place] for place in places]
@@ -117,6 +124,20 @@ def run_all(
             waiting[pool.submit(_run_chunk, own, quiet, reason, sweep_dir)] = places
         for future in as_completed(waiting):
             told(waiting[future], future.result())
+
+
+def _gathered(chunks: Sequence[tuple[str | None, list[int]]], workers: int) -> list[tuple[str | None, list[int]]]:
+    """Put jobs that are trained one by one into a chunk for each worker, where every chunk takes seconds to start."""
+    alone: dict[str, list[int]] = {}
+    for reason, places in chunks:
+        if reason is not None:
+            alone.setdefault(reason, []).extend(places)
+    gathered = [
+        (reason, places[start::workers])
+        for reason, places in alone.items()
+        for start in range(min(workers, len(places)))
+    ]
+    return [chunk for chunk in chunks if chunk[0] is None] + gathered
 
 
 def available() -> int:
@@ -195,7 +216,10 @@ def _run_chunk(
     The quiet ones are trained with the others of their stack and leave nothing: their end is None.
     """
     if alone is not None:
-        return [_run_alone(config, alone, sweep_dir) for config in configs]
+        return [
+            None if unheard else _run_alone(config, alone, sweep_dir)
+            for config, unheard in zip(configs, quiet, strict=True)
+        ]
     from lossbench import draws, stacking
     from lossbench.experiment import prepare
 

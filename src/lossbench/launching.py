@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from lossbench.batched import Config, Ended, run_all
+from lossbench.cluster import Cluster, pool
 from lossbench.expansion import compose_all
 
 
@@ -23,6 +25,8 @@ def launch(
     hydra_context: HydraContext,
     task_function: TaskFunction,
     config: DictConfig,
+    cluster: Cluster | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> list[JobReturn]:
     """Run jobs as Hydra's launchers do, and return how each ended, in order.
 
@@ -35,6 +39,8 @@ def launch(
     todo
         Places of the jobs to run, whose ends are returned; None: all. The others take part in the stacks that they
         were in when they ran, since the last bits of a stack's numbers depend on all that is in it.
+    cluster, parameters
+        Where the stacks are trained instead of here, and what submitit is told of it.
     """
     wanted = range(len(job_overrides)) if todo is None else todo
     if config.hydra.get("callbacks"):
@@ -55,5 +61,6 @@ def launch(
 
     if configs is None:
         configs = compose_all(job_overrides, config, hydra_context.config_loader)
-    run_all(configs, sweep_dir, ended, todo=wanted, processes=processes, replicates=replicates)
+    crew = None if cluster is None else pool(cluster, sweep_dir / "submitit", parameters or {})
+    run_all(configs, sweep_dir, ended, todo=wanted, processes=processes, replicates=replicates, crew=crew)
     return [returns[place] for place in wanted]

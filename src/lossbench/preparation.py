@@ -121,7 +121,10 @@ def _try_own_parts(network: nn.Module, objective: Objective, dataset: Dataset) -
         return
     # Whatever else it raises belongs into the record of a run.
     with suppress(RuntimeError), blame("loss"), torch.no_grad():
-        loss(objective.predict(scores), torch.as_tensor(dataset.train.y[rows]))
+        try:
+            loss(objective.predict(scores), torch.as_tensor(dataset.train.y[rows]))
+        except AttributeError as error:  # what it returns is no tensor
+            raise UserError(f"loss: {error}") from error
 
 
 def check(config: Mapping[str, Any], dataset: Dataset) -> None:

@@ -6,7 +6,7 @@ import multiprocessing
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -71,18 +71,14 @@ class Killable:
 
     @staticmethod
     def workers_of(command: int) -> list[int]:
-        """Return the processes that work for a command: its children, and those that a server forked for it."""
-        found = []
+        """Return the processes that work for a command: its children, and those that its own server forked for it."""
+        parents: dict[int, int] = {}
         for folder in Path("/proc").iterdir():
-            if folder.name.isdecimal() and int(folder.name) != command:
-                try:
-                    parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                    environment = (folder / "environ").read_bytes()
-                except OSError:
-                    continue
-                if parent == command or f"LOSSBENCH_COMMAND={command}".encode() in environment:
-                    found.append(int(folder.name))
-        return found
+            if folder.name.isdecimal():
+                with suppress(OSError):
+                    parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        server = parents.get(command)
+        return [child for child, parent in parents.items() if child != command and parent in (command, server)]
 
     @staticmethod
     def wait(condition: Callable[[], bool], seconds: float = 60.0) -> bool:

@@ -86,9 +86,7 @@ def torment(place: Place, arguments: list[str], kills: int, jobs: int, seed: int
     return killed
 
 
-def chaos(
-    killable: Callable[[str], Place], launcher: list[str], losses: str, seeds: int, kills: int, seed: int
-) -> None:
+def chaos(killable: Callable[[str], Place], launcher: str, losses: str, seeds: int, kills: int, seed: int) -> None:
     calm, wild = killable("calm"), killable("wild")
     arguments = ["-m", f"loss={losses}", f"seed=range({seeds})", *calm.TINY, launcher]
     assert calm.run(*arguments) == 0, calm.said
@@ -100,8 +98,15 @@ def chaos(
         pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
-@pytest.mark.parametrize(
-    "launcher", [["hydra.launcher.processes=1"], ["hydra/launcher=basic"]], ids=["batched", "basic"]
-)
-def test_twenty_jobs_and_three_kills(killable: Callable[[str], Place], launcher: list[str]) -> None:
+@pytest.mark.parametrize("launcher", ["hydra.launcher.processes=1", "hydra/launcher=basic"], ids=["batched", "basic"])
+def test_twenty_jobs_and_three_kills(killable: Callable[[str], Place], launcher: str) -> None:
     chaos(killable, launcher, "cross_entropy,focal,brier,pairwise_auc", 5, 3, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher", ["hydra.launcher.processes=2", "hydra/launcher=basic", "hydra/launcher=joblib"],
+    ids=["batched", "basic", "joblib"],
+)  # fmt: skip
+def test_two_hundred_jobs_and_twenty_kills(killable: Callable[[str], Place], launcher: str) -> None:
+    chaos(killable, launcher, "cross_entropy,focal,brier,pairwise_auc", 50, 20, 2)

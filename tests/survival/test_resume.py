@@ -235,7 +235,7 @@ def test_settings_of_the_wrong_type(sweep: Callable[..., Ended], setting: str) -
 
 
 def test_jobs_asked_for_twice_count_twice(sweep: Callable[..., Ended], store: Store) -> None:
-    sweep("seed=0,0")
+    sweep("loss=focal", "loss.gamma=2.0,2.00", "seed=0")
     assert len(counting(store)) == 2
 
 
