@@ -453,3 +453,12 @@ def test_checking_trains_nothing(config, store: Store, monkeypatch: pytest.Monke
     monkeypatch.setattr(Learner, "training_step", lambda *_: 1 / 0)
     check(config(), draw(config()))
     assert statuses(store) == before
+
+
+def test_what_is_kept_of_a_config_has_no_password(config) -> None:
+    made = config()
+    made["tracking"]["uri"] = "postgresql://ann:s3cret@db.example.org/mlflow"
+    kept = recording.without_secrets(made)
+    assert kept["tracking"]["uri"] == "postgresql://ann:***@db.example.org/mlflow"
+    assert "s3cret" not in str(kept)
+    assert {**kept, "tracking": None} == {**made, "tracking": None}

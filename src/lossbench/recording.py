@@ -27,6 +27,7 @@ from lossbench.errors import UserError
 from lossbench.evaluation import model_file
 from lossbench.evaluation.predictions import predictions
 from lossbench.evaluation.sparsity import sparsity
+from lossbench.tracking.address import masked
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.outbox import PATIENCE_SECONDS
 from lossbench.tracking.run import RunRecord
@@ -71,7 +72,7 @@ def started(store: Store, config: Mapping[str, Any], job: Job, *, hold: bool = F
         hold=hold,
     )
     try:
-        record.artifacts.text(_as_yaml(config), "config.yaml")
+        record.artifacts.text(_as_yaml(without_secrets(config)), "config.yaml")
         dataset = job.dataset
         record.dataset(
             dataset.name,
@@ -89,6 +90,12 @@ def started(store: Store, config: Mapping[str, Any], job: Job, *, hold: bool = F
         record.__exit__(type(error), error, error.__traceback__)
         raise
     return record
+
+
+def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config whose tracking address has no password, as it may be kept."""
+    uri = config["tracking"]["uri"]
+    return {**config, "tracking": {**config["tracking"], "uri": uri and masked(str(uri))}}
 
 
 def _as_yaml(config: Mapping[str, Any]) -> str:
@@ -192,7 +199,9 @@ def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, 
         table = predictions(job.dataset, evaluation, lambda x: scores_of(job.network, x), tracking["predictions"])
     if tracking["predictions"] != 0:
         _keep_predictions(record, config, table)
-    model = model_file.dump(config, job.dataset, job.network, job.objective, evaluation, fitted.selected_epoch)
+    model = model_file.dump(
+        without_secrets(config), job.dataset, job.network, job.objective, evaluation, fitted.selected_epoch
+    )
     record.artifacts.bytes(model, "model.pt")
     record.tag("lossbench.posterior", evaluation.posterior_kind)
     if config["export"]:

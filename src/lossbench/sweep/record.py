@@ -86,7 +86,7 @@ def _open(
     store: Store, name: str, jobs: Sequence[PlannedJob], left_out: Sequence[LeftOut], earlier: Earlier
 ) -> SweepRecord:
     """Open the sweep's run, or take over and open again that of the earlier command."""
-    from lossbench.tracking import resume
+    from lossbench.tracking import address, resume
     from lossbench.tracking.sweep import SweepRecord
 
     compare, select = jobs[0].config["compare"], jobs[0].config["select"]
@@ -100,7 +100,7 @@ def _open(
         "lossbench.direction": compare["direction"],
         "lossbench.jobs": len(jobs),
         resume.JOBS: sweep_identity(jobs),
-        "lossbench.command": shlex.join(["lossbench", *sys.argv[1:]]),
+        "lossbench.command": address.masked(shlex.join(["lossbench", *sys.argv[1:]])),
     }
     left = [(" ".join(job.varying), job.reason) for job in left_out]
     if earlier.run is None:

@@ -88,6 +88,15 @@ def mask(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=shown))
 
 
+def masked(text: str) -> str:
+    """Return a text without the passwords of the addresses in it.
+
+    >>> masked("lossbench tracking.uri=postgresql://ann:secret@db/mlflow seed=1")
+    'lossbench tracking.uri=postgresql://ann:***@db/mlflow seed=1'
+    """
+    return re.sub(r"(\w+://[^\s:/@'\"]*):[^\s/'\"]*@", r"\1:***@", text)
+
+
 def local_path(uri: str) -> Path | None:
     """Return the folder behind an artifact address, None where it is not on this machine.
 
