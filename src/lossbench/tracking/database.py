@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sqlite3
@@ -106,6 +107,7 @@ def upgrade(file: Path, version: str) -> Path:
     with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(kept)) as copy:
         source.backup(copy)
     engine = create_engine(f"sqlite:///{file}")
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # a line that doctor's own says better
     try:
         _upgrade_db(engine)
     finally:
