@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from lossbench.data import loading, memory, reading
 from lossbench.data.dialect import Dialect, lay_out
 from lossbench.data.kinds import infer
+from lossbench.data.parsing import with_points
 from lossbench.data.reading import blocks, estimate, read
 from lossbench.data.table import Table
 from lossbench.errors import DataError
@@ -67,7 +68,9 @@ def test_one_content_in_every_dialect(tmp_path: Path, name: str, content: bytes,
     assert [len(piece) for piece in pieces] == [7, 7, 6]
     whole = pd.concat(pieces, ignore_index=True)
     assert whole["zip"].tolist() == CONTENT["zip"].tolist()
-    np.testing.assert_array_equal(pd.to_numeric(whole["größe"]), CONTENT["größe"])
+    assert whole.attrs["decimal"] == lay_out(path, dialect).decimal
+    numbers = whole["größe"] if whole.attrs["decimal"] == "." else with_points(whole["größe"])
+    np.testing.assert_array_equal(pd.to_numeric(numbers), CONTENT["größe"])
 
 
 def test_blanks_behind_delimiters_belong_to_them(tmp_path: Path) -> None:
@@ -95,6 +98,15 @@ def test_numbers_with_a_point_stand_beside_those_with_a_comma(tmp_path: Path) ->
     draw = Table(path=str(path), target="y").draw()
     assert draw.loaded.kinds.of == {"a": "numeric", "b": "numeric"}
     assert draw.x.iloc[1].tolist() == [2.25, 3.5]
+
+
+def test_a_decimal_comma_is_one_in_numbers_alone(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("size;price;y\n" + "38,5;1,5;0\n39;2,25;1\n" * 20)
+    dataset = Table(path=str(path), target="y", categorical=["size"], scale="none").prepare()
+    assert dataset.feature_names == ("size=38,5", "size=39", "price")
+    for raw in (read(path, text=["size"]), pd.concat(blocks(path, 7), ignore_index=True)):
+        assert dataset.preprocessing.apply(raw)[:2].tolist() == [[1, 0, 1.5], [0, 1, 2.25]]
 
 
 @pytest.mark.parametrize("number", ["1,234", "1.234.567", "12 345,5"])

@@ -62,6 +62,15 @@ def parse(column: pd.Series, name: str, kind: Kind, format: str | None = None, f
     return pd.Series(values, copy=False)
 
 
+def with_points(column: pd.Series) -> pd.Series:
+    """Write numbers with a decimal comma as those with a point; anything else stays.
+
+    >>> with_points(pd.Series(["2,5", "1.5", "a,b"])).tolist()
+    ['2.5', '1.5', 'a,b']
+    """
+    return column.str.replace(r"^\s*([+-]?\d+),(\d+)\s*$", r"\1.\2", regex=True)
+
+
 def is_text(column: pd.Series) -> bool:
     """Whether pandas holds the column as text or as objects of any kind."""
     return bool(pd.api.types.is_string_dtype(column.dtype) or column.dtype == object)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lossbench.data.columns import LEAVES, Column, Numeric
-from lossbench.data.parsing import Kind, parse
+from lossbench.data.parsing import Kind, is_text, parse, with_points
 from lossbench.data.scaling import Scale, fit_scale
 from lossbench.errors import DataError
 
@@ -88,14 +88,15 @@ class Preprocessing:
             if column.name not in labels:
                 raise DataError(f"column {column.name!r} is missing;{nearest(column.name, list(labels))} "
                                 f"The table has {listed(list(labels))}")  # fmt: skip
-        return pd.DataFrame(
-            {
-                column.name: parse(frame[labels[column.name]], column.name, column.kind, column.format, first_row)
-                .set_axis(pd.RangeIndex(len(frame)))
-                for column in self.columns
-            },
-            copy=False,
-        )  # fmt: skip
+        comma = frame.attrs.get("decimal") == ","
+        found: dict[str, pd.Series] = {}
+        for column in self.columns:
+            raw = frame[labels[column.name]]
+            if comma and column.kind == "numeric" and is_text(raw):
+                raw = with_points(raw)
+            values = parse(raw, column.name, column.kind, column.format, first_row)
+            found[column.name] = values.set_axis(pd.RangeIndex(len(frame)))
+        return pd.DataFrame(found, copy=False)
 
     def apply(self, frame: pd.DataFrame, first_row: int = 1, dtype: Any = np.float64) -> np.ndarray:
         """Return the matrix (N, F) of a raw table.

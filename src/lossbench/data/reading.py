@@ -100,14 +100,19 @@ def _family(part: pd.Series) -> str:
 
 
 def blocks(path: Path, rows: int, dialect: Dialect = FOUND_OUT) -> Iterator[pd.DataFrame]:
-    """Yield a table ``rows`` rows at a time; of a text file every column as text, so that all blocks are alike."""
+    """Yield a table ``rows`` rows at a time; of a text file every column as text, so that all blocks are alike.
+
+    Its ``attrs["decimal"]`` says what `lossbench.data.preprocessing.Preprocessing.apply` reads numbers with.
+    """
     with _reasons(path):
         if is_text_file(path):
             layout = lay_out(path, dialect)
             arguments = {**_arguments(layout, dialect, layout.names), "decimal": "."}
             with pd.read_csv(path, **arguments, chunksize=rows) as reader:
                 for block in reader:
-                    yield block if layout.decimal == "." else _with_points(block)
+                    # What is a number only its reader knows: text that looks like one stays as it is written.
+                    block.attrs["decimal"] = layout.decimal
+                    yield block
         elif ending_of(path) in (".parquet", ".pq"):
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=rows):
@@ -141,11 +146,6 @@ def estimate(path: Path, dialect: Dialect = FOUND_OUT) -> int:
             sizes = (found.row_group(number).total_byte_size for number in range(found.num_row_groups))
             return max(8 * found.num_rows * found.num_columns, sum(sizes))
         return path.stat().st_size
-
-
-def _with_points(block: pd.DataFrame) -> pd.DataFrame:
-    """Write numbers with a decimal comma as those with a point."""
-    return block.apply(lambda column: column.str.replace(r"^\s*([+-]?\d+),(\d+)\s*$", r"\1.\2", regex=True))
 
 
 def _arguments(layout: Layout, dialect: Dialect, text: Sequence[str]) -> dict[str, Any]:
