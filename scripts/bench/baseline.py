@@ -1,6 +1,6 @@
 """The default network with cross-entropy beside scikit-learn's logistic regression, in log-loss on the same test rows.
 
-    .venv/bin/python scripts/bench/baseline.py [--seeds 10] [--markdown]
+    .venv/bin/python scripts/bench/baseline.py [--seeds 5] [--markdown]
 
 Both learn from the same scaled features. The network is the default run (`lossbench data=...`, mlp, cross_entropy,
 adam) with one documented setting: experiment=early_stopping, which selects and stops by the log-loss on validation.
@@ -37,7 +37,7 @@ def network(data: str, seed: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", nargs="*", default=DATA)
     parser.add_argument("--markdown", action="store_true")
     given = parser.parse_args()
