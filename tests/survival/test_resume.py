@@ -234,11 +234,6 @@ def test_settings_of_the_wrong_type(sweep: Callable[..., Ended], setting: str) -
     assert f"sweep.{setting.partition('=')[0]} is" in ended.err
 
 
-def test_jobs_asked_for_twice_count_twice(sweep: Callable[..., Ended], store: Store) -> None:
-    sweep("loss=focal", "loss.gamma=2.0,2.00", "seed=0")
-    assert len(counting(store)) == 2
-
-
 def _mark(store: Store, run: str, process: Process, status: str = "RUNNING") -> None:
     store.client.set_tag(run, PROCESS, str(process))
     store.client.update_run(run, status=status)
