@@ -84,10 +84,12 @@ def main() -> None:
         },
         "settings": {str(loss): setting for loss, setting in settings["setting"].items()},
     }
-    straight = json.loads(OUT.read_text()).get(STRAIGHT) if OUT.is_file() else None
-    if given.confirm and straight is not None:
-        said[STRAIGHT] = straight
-    OUT.write_text(json.dumps(said if given.confirm else {STRAIGHT: said}, indent=1) + "\n")
+    known = json.loads(OUT.read_text()) if OUT.is_file() else {}
+    if given.confirm:
+        known = said | {key: known[key] for key in (STRAIGHT,) if key in known}
+    else:
+        known[STRAIGHT] = said
+    OUT.write_text(json.dumps(known, indent=1) + "\n")
 
 
 if __name__ == "__main__":
