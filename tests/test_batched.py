@@ -161,6 +161,30 @@ def test_what_raises_what_turns_nan_and_what_cannot_be_stacked_end_as_they_shoul
     assert "broken" in out
 
 
+def test_what_diverges_leaves_the_history_that_a_run_alone_does(command: Command, mlruns: Path) -> None:
+    # Each step makes the weights 1e30 times as large, until their squares overflow.
+    grow = ("regularizer=l2", "regularizer.l2.strength=0.01,1e30", "optimizer=sgd", "optimizer.lr=1")
+    sweep = ("loss=brier", *grow, "data.batch_size=null", *QUICK, "trainer.max_epochs=8", "trainer.precision=64-true")
+    store = open_store(mlruns)
+    histories = []
+    for launcher in ("basic", "batched"):
+        assert command(*sweep, f"hydra/launcher={launcher}")[0] == 1
+        runs = swept(store)
+        (failed,) = runs[runs["status"] == "FAILED"]["run_id"]
+        histories.append(read.history(store, failed))
+    assert len(histories[0]) > 1
+    pd.testing.assert_frame_equal(histories[1], histories[0], rtol=1e-8)
+
+
+def test_what_raises_in_a_stack_fails_alone(command: Command, mlruns: Path) -> None:
+    # The singular values of a weight that is not a number raise, for all replicates at once.
+    status, _, err = command("regularizer=nuclear", "optimizer=sgd", "optimizer.lr=0.01,1e38", "seed=0,1,2", *QUICK)
+    assert status == 1, err
+    runs = swept(open_store(mlruns))
+    by_rate = runs.groupby("params.optimizer.lr")["status"].apply(list).to_dict()
+    assert by_rate == {0.01: ["FINISHED"] * 3, 1e38: ["FAILED"] * 3}
+
+
 TUTORIAL = """
 import torch
 

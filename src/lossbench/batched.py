@@ -22,7 +22,7 @@ from lossbench.progress import tick
 if TYPE_CHECKING:
     from lossbench.cluster import Pool
     from lossbench.tracking.run import RunRecord
-    from lossbench.training.fit import Diverged, Fit
+    from lossbench.training.fit import Fit
     from lossbench.training.job import Job
 
 Config = dict[str, Any]
@@ -293,12 +293,23 @@ def _run_stack(
     return ends
 
 
-def _fit(configs: Sequence[Config], jobs: Sequence[Job]) -> list[Fit | Diverged]:
+def _fit(configs: Sequence[Config], jobs: Sequence[Job]) -> list[Fit | Exception]:
+    """Train a stack; where that raises, in halves, until whose fault it is stands alone.
+
+    A decomposition refuses the NaN of one replicate for all, and half a stack fits where a whole one lacks memory.
+    """
     from lossbench import stacking
     from lossbench.training.batched.engine import fit
 
     kinds = [stacking.kind_key(config, job) for config, job in zip(configs, jobs, strict=True)]
-    return fit(jobs, kinds, clip=stacking.clip_of(configs[0]), device=stacking.device_of(configs[0]))
+    try:
+        return list(fit(jobs, kinds, clip=stacking.clip_of(configs[0]), device=stacking.device_of(configs[0])))
+    except Exception as error:
+        if len(jobs) == 1:
+            return [error]
+    # Outside the handler, which would hold the failed stack's memory.
+    half = len(jobs) // 2
+    return [*_fit(configs[:half], jobs[:half]), *_fit(configs[half:], jobs[half:])]
 
 
 def _try_stack(
@@ -322,16 +333,17 @@ def _try_stack(
             tick(sweep_dir)
 
 
-def _finish(config: Config, job: Job, record: RunRecord, fitted: Fit | Diverged) -> Ended:
+def _finish(config: Config, job: Job, record: RunRecord, fitted: Fit | Exception) -> Ended:
     """Evaluate and record one job of a stack."""
     from lossbench import recording
     from lossbench.experiment import Result, evaluate_fast
-    from lossbench.training.fit import Fit
+    from lossbench.training.fit import Diverged, Fit
 
     try:
+        if isinstance(fitted, Fit | Diverged):
+            recording.keep_history(record, config, fitted.history)
         if not isinstance(fitted, Fit):
             raise fitted
-        recording.keep_history(record, config, fitted.history)
         evaluation = evaluate_fast(job, config)
         recording.finish(record, config, job, fitted, evaluation)
     except Exception as error:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
 class Diverged(RuntimeError):
-    """A loss or a parameter that is no longer finite; the run is FAILED."""
+    """A loss or a parameter that is no longer finite; the run is FAILED.
+
+    ``history`` has the epochs before, as `Fit` has them, where they have not been reported one by one.
+    """
+
+    def __init__(self, message: str, history: Sequence[Mapping[str, float]] = ()) -> None:
+        super().__init__(message)
+        self.history = history
 
 
 @dataclass(frozen=True)

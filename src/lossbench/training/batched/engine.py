@@ -270,6 +270,7 @@ class _Stack:
             if failure is None and epoch < 0:
                 failure = Diverged(f"{job.rule.metric} was undefined in every epoch, so no epoch can be selected")
             if failure is not None:
+                failure.history = history
                 found.append(failure)
                 continue
             _load(job.network, "network.", state)
