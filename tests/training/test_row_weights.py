@@ -18,6 +18,7 @@ from lossbench.errors import CannotServe
 from lossbench.objective.losses.focus import Focal
 from lossbench.objective.losses.likelihood import cross_entropy
 from lossbench.objective.losses.overlap import SoftF1
+from lossbench.objective.regularizer import Regularizer, Step
 from lossbench.objective.regularizers.inputs import InputGradient
 from lossbench.objective.weighting import Explicit, NoWeighting, Weighting
 from lossbench.training.batched.engine import fit as fit_stack
@@ -39,6 +40,14 @@ def weighted(dataset: Dataset) -> Dataset:
 
 def parameters(job: Job) -> torch.Tensor:
     return torch.nn.utils.parameters_to_vector(job.network.parameters()).detach()
+
+
+class WeighedScores(Regularizer):
+    """A person's own penalty that looks at the weights of the rows."""
+
+    def measure(self, step: Step) -> torch.Tensor:
+        assert step.row_weights is not None
+        return (step.row_weights * step.prediction.scores[:, 0].square()).mean()
 
 
 @pytest.mark.parametrize(
@@ -96,6 +105,7 @@ def test_a_stack_gives_the_same(
         (1, lambda: {"loss": Focal(gamma=1.0)}),
         (1, lambda: {"loss": Focal(gamma=3.0)}),
         (2, lambda: {"weighting": Explicit([1.0, 3.0], by="count"), "regularizers": {"g": InputGradient(0.1)}}),
+        (3, lambda: {"regularizers": {"own": WeighedScores(0.1)}}),
     ]
     seeds = range(len(settings))
     alone, together = (

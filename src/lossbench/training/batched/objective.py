@@ -116,7 +116,8 @@ class StackedObjective:
         terms = {"loss": loss}
         if self._penalties:
             gradient = None if input_gradient is None else target.shape[1] * input_gradient(loss.sum())
-            terms |= self._each(_Penalties, slice(None), dict(weights), x, features, scores, target, gradient)
+            given = (dict(weights), x, features, scores, target, gradient, row_weights)
+            terms |= self._each(_Penalties, slice(None), *given)
         terms["objective"] = reduce(torch.add, terms.values())
         return terms
 
@@ -165,9 +166,10 @@ class _Penalties(_OfObjective):
         scores: Tensor,
         target: Tensor,
         gradient: Tensor | None,
+        row_weights: Tensor | None,
     ) -> dict[str, Tensor]:
         prediction = self.objective.predict(scores, features)
-        step = Step(weights, x, features, prediction, target, lambda: gradient)  # type: ignore[arg-type, return-value]  # given where needed
+        step = Step(weights, x, features, prediction, target, lambda: gradient, row_weights)  # type: ignore[arg-type, return-value]  # given where needed
         return self.objective.penalties(step)
 
 
