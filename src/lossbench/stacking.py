@@ -20,6 +20,7 @@ from lossbench.objective.weighting import Weighting
 from lossbench.training.batched.batches import sizes
 from lossbench.training.batched.clip import Clip
 from lossbench.training.batched.engine import fit
+from lossbench.training.batched.network import has_stacked_form
 from lossbench.training.batched.optimizer import OWN, may_differ
 from lossbench.training.fit import Fit
 from lossbench.training.job import Job
@@ -66,10 +67,10 @@ def why_alone(config: Mapping[str, Any], job: Job) -> str | None:
 
 
 def _all_ours(job: Job) -> bool:
-    """Whether all parts are lossbench's and torch's, which the tests have seen stacked."""
+    """Whether all parts are lossbench's and those of torch's that the tests have seen stacked."""
     network = job.network
     layers = isinstance(network, Network) and all(
-        type(layer).__module__.startswith(("lossbench.", "torch.nn.")) and not isinstance(layer, nn.Dropout)
+        type(layer).__module__.startswith("lossbench.") or type(layer) is nn.Sequential or has_stacked_form(layer)
         for layer in network.modules()
     )
     parts = [module for module in job.objective.modules() if isinstance(module, Loss | Weighting | Regularizer)]

@@ -149,7 +149,8 @@ class _Stack:
         """Let the objectives that do so move parameters after an optimizer step."""
         for objective, rows in zip(self.objectives, self.slices, strict=True):
             if objective.acts_after_step:
-                own = {name: weight.detach()[rows] for name, weight in self.weights.items()}
+                trained = {name: weight for name, weight in self.weights.items() if weight.requires_grad}
+                own = {name: weight.detach()[rows] for name, weight in trained.items()}
                 rates = {name: self.optimizer.rates(f"network.{name}", rows) for name in own}
                 objective.after_step(own, rates)
 

@@ -24,6 +24,13 @@ from lossbench.training.forward import propagate
 _ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh)
 
 
+def has_stacked_form(layer: nn.Module) -> bool:
+    """Return whether a layer is computed here for all replicates at once; others go through ``vmap``, if they can."""
+    if type(layer) is nn.BatchNorm1d:
+        return layer.track_running_stats and layer.momentum is not None
+    return type(layer) in (nn.Linear, nn.LayerNorm, Dropout, *_ELEMENTWISE)
+
+
 class StackedNetwork:
     """R networks with equal shapes, forward only; gradients flow into the stacked leaves.
 
@@ -99,8 +106,11 @@ class StackedNetwork:
         if type(layer) in _ELEMENTWISE:
             return layer(x)
         if isinstance(layer, Dropout):
-            return x * next(masks).transpose(1, 2) if training and layer.p else x
-        if type(layer) is nn.BatchNorm1d:
+            if not training:
+                return x
+            mask = next(masks)  # every layer has one, also where p = 0
+            return x * mask.transpose(1, 2) if layer.p else x
+        if type(layer) is nn.BatchNorm1d and has_stacked_form(layer):
             return self._batch_norm(name, layer, x, training, rows)
         if type(layer) is nn.LayerNorm:
             normal = F.layer_norm(x.transpose(1, 2), layer.normalized_shape, eps=layer.eps).transpose(1, 2)
@@ -112,6 +122,7 @@ class StackedNetwork:
         return weight.bmm(x) if bias is None else torch.baddbmm(bias[rows].unsqueeze(2), weight, x)
 
     def _batch_norm(self, name: str, layer: nn.BatchNorm1d, x: Tensor, training: bool, rows: slice) -> Tensor:
+        assert layer.momentum is not None
         mean, variance = self.buffers[f"{name}.running_mean"], self.buffers[f"{name}.running_var"]
         # One call with (replicates x features) channels is batch normalisation of every replicate by itself.
         n_replicates, width, n_rows = x.shape
@@ -121,7 +132,7 @@ class StackedNetwork:
             running_mean,
             running_variance,
             training=training,
-            momentum=0.0 if layer.momentum is None else layer.momentum,
+            momentum=layer.momentum,
             eps=layer.eps,
         )
         if training:
