@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -47,7 +48,14 @@ def _made(node: Mapping[str, Any]) -> Any:
     """Instantiate a node; a partial without components of its own has no state, and one serves all jobs of a sweep."""
     flat = not any(isinstance(value, Mapping | list | tuple) for value in node.values())
     if flat and node.get("_partial_") is True:
-        return _partial(tuple((key, type(value), value) for key, value in node.items()))
+        key = tuple((key, type(value), value) for key, value in node.items())
+        made = _partial(key)
+        module, _, name = str(node["_target_"]).rpartition(".")
+        if getattr(sys.modules.get(module), name, made.func) is not made.func:
+            # It has been defined anew since, as notebooks do.
+            _partial.cache_clear()
+            return _partial(key)
+        return made
     return instantiate(node, _convert_="all")
 
 
