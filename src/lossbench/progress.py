@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -22,12 +22,16 @@ FILE = "finished"
 
 
 def tick(sweep_dir: str | Path) -> None:
-    """Say that one job has ended: a byte appended to a file, which is atomic and needs no channel to workers."""
-    descriptor = os.open(Path(sweep_dir) / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(descriptor, b".")
-    finally:
-        os.close(descriptor)
+    """Say that one job has ended: a byte appended to a file, which is atomic and needs no channel to workers.
+
+    A disk that is full, or gone, costs the bar a job, and never the job its end.
+    """
+    with suppress(OSError):
+        descriptor = os.open(Path(sweep_dir) / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(descriptor, b".")
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
