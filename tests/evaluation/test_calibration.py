@@ -114,3 +114,9 @@ def test_errors_name_rule_and_value():
         calibration.fit("platt", [[0.0], [1.0]], [0, 1]).probs([[0.0, 1.0]])
     with pytest.raises(ValueError, match="isotonic or platt, got 'gradient'"):
         calibration.from_state("gradient", {})
+
+
+def test_scores_that_say_nothing_give_the_share_of_the_class_without_a_warning() -> None:
+    scores = np.tile([[-5.0], [5.0]], (20, 1))
+    found = calibration.fit("platt", scores, np.repeat([0, 1], 20)).probs(scores)
+    np.testing.assert_allclose(found, 0.5, rtol=0, atol=1e-6)
