@@ -18,10 +18,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip four of five slow tests, the same ones every time, unless all or single ones are asked for."""
+    """Skip four of five slow tests, the same ones every time, unless all or single ones are asked for.
+
+    What takes minutes says ``slow(sample=False)`` and is never in the sample.
+    """
     named = any("::" in argument for argument in config.args)
     if config.getoption("--slow") or named:
         return
     for item in items:
-        if item.get_closest_marker("slow") and zlib.crc32(item.nodeid.encode()) % SAMPLE_ONE_IN:
+        slow = item.get_closest_marker("slow")
+        if slow and (not slow.kwargs.get("sample", True) or zlib.crc32(item.nodeid.encode()) % SAMPLE_ONE_IN):
             item.add_marker(pytest.mark.skip(reason="slow: not in the sample; run by scripts/test --slow"))

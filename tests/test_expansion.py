@@ -69,13 +69,13 @@ def hydra() -> Iterator[Hydra]:
 def compositions(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Every composition that Hydra is asked for."""
     asked: list[list[str]] = []
-    original: Callable[..., Any] = expansion._Composed.__init__
+    original: Callable[..., Any] = expansion.Composed.__init__
 
     def count(self: Any, overrides: list[str], config: DictConfig, loader: Any) -> None:
         asked.append(list(overrides))
         original(self, overrides, config, loader)
 
-    monkeypatch.setattr(expansion._Composed, "__init__", count)
+    monkeypatch.setattr(expansion.Composed, "__init__", count)
     return asked
 
 

@@ -50,6 +50,7 @@ def sweep(store: Store) -> str:
     with SweepRecord.open(store, "demo", objectives={"mse": {}, "focal": {}}, tags=tags) as record:
         folder = shards(store.mlruns, record.id)
         folder.mkdir(parents=True)
+        counting = []
         for seed in range(3):
             for objective in ("mse", "focal"):
                 run = RunRecord.start(
@@ -65,7 +66,8 @@ def sweep(store: Store) -> str:
                 run.log([(epoch, {"val/auroc": 0.5 + epoch / 10}) for epoch in range(3)])
                 run.finish({"test/auroc": 0.8 + seed / 100, "val/auroc": 0.7})
                 rows(run.id, seed).to_feather(folder / f"{run.id}.feather")
-        merge_predictions(record, store.mlruns)
+                counting.append(run.id)
+        merge_predictions(store, record, counting)
         found = answer(store, record.id)
         assert found is not None
         kept = reporting.keep_report(store, record, found, [compose(["data=rings"])])

@@ -71,7 +71,7 @@ def test_four_processes_on_sqlite(tmp_path: Path) -> None:
     require_every_row(tmp_path / "mlruns", uri, 4, 10)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(sample=False)
 def test_eight_times_a_hundred_on_sqlite(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}"
     record_at_once(tmp_path / "mlruns", uri, 8, 100)
