@@ -192,7 +192,7 @@ def plan(configs: Sequence[Config], processes: int, replicates: int) -> list[tup
         if reason is None:
             key = stacking.stack_key(config, job)
             if key not in limits:
-                limits[key] = min(replicates, size.replicates(job, stacking.device_of(config)))
+                limits[key] = min(replicates, size.replicates(job, stacking.device_of(config), processes))
             kinds = stacks.setdefault(key, {})
             kinds.setdefault(stacking.kind_key(config, job), []).extend(places)
         else:

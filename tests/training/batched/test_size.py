@@ -1,5 +1,6 @@
 """How many replicates a stack holds."""
 
+import pytest
 import torch
 
 from lossbench.experiment import compose, prepare
@@ -23,6 +24,13 @@ def test_fewer_replicates_of_larger_networks_and_of_larger_tables() -> None:
     assert small > 100 > large >= 16
     assert fits("model.widths=[64,64]", "trainer.precision=64-true") < large
     assert fits("data.negatives=6000000", "model.widths=[4,8]") < 10
+
+
+def test_processes_share_a_gpus_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = prepare(compose(["data.test_rows=20"]))
+    step = size.bytes_of_step(job)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2 * 48 * step, 0))
+    assert [size.replicates(job, "cuda", processes) for processes in (1, 4, 100)] == [48, 12, 1]
 
 
 def test_counting_leaves_the_random_state_and_statistics_alone() -> None:

@@ -15,12 +15,12 @@ _FEWEST = 16  # below, Python costs more than what the cache saves
 _DATA = 1 << 30  # bytes of rows that a stack may copy
 
 
-def replicates(job: Job, device: str) -> int:
+def replicates(job: Job, device: str, processes: int = 1) -> int:
     """Return how many jobs like this one are best trained together.
 
-    On a GPU, whose caches do not matter so, half of the free memory is the limit.
+    On a GPU, whose caches do not matter so, half of the free memory is the limit, for the stacks of all processes.
     """
-    free = torch.cuda.mem_get_info()[0] // 2 if device == "cuda" else _CACHE
+    free = torch.cuda.mem_get_info()[0] // (2 * processes) if device == "cuda" else _CACHE
     fewest = 1 if device == "cuda" else _FEWEST
     return max(1, min(max(fewest, free // bytes_of_step(job)), _DATA // bytes_of_rows(job)))
 
