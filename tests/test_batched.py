@@ -185,6 +185,21 @@ def test_what_raises_in_a_stack_fails_alone(command: Command, mlruns: Path) -> N
     assert by_rate == {0.01: ["FINISHED"] * 3, 1e38: ["FAILED"] * 3}
 
 
+def test_an_interrupted_stack_is_killed_with_its_params(
+    command: Command, mlruns: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batched, "_fit", interrupted)
+    status, out, err = command("loss=focal", "seed=0,1", *QUICK)
+    assert (status, err.splitlines()[-1]) == (130, "lossbench: interrupted")
+    assert "no job finished" in out
+    runs = swept(open_store(mlruns))
+    assert list(runs["status"]) == ["KILLED"] * 2
+    assert list(runs["params.loss"]) == ["focal"] * 2
+
+
 TUTORIAL = """
 import torch
 

@@ -132,7 +132,7 @@ def _close(
     from lossbench.recording import merge_predictions
     from lossbench.references import record_references
     from lossbench.reporting import keep_report
-    from lossbench.tracking import address, resume
+    from lossbench.tracking import address, read, resume
 
     found = None
     try:
@@ -141,7 +141,9 @@ def _close(
             record_references(store, record.id, [job.config for job in jobs])
         if again or address.on_server(store.uri):
             resume.supersede_doubles(store, record.id, record.objectives.values())
-        found = answer(store, record.id)
+        # Without a finished run there is nothing to rank, and what ended the sweep is what has to be said.
+        if status == "FINISHED" or not read.runs(store, record.id, status="FINISHED").empty:
+            found = answer(store, record.id)
         if found is None:
             console.print("no job finished")
         else:
