@@ -102,7 +102,7 @@ def shares(runs: int, *overrides: str) -> dict[str, float]:
         chunks = batched.plan(jobs, 1, 512)
         with clocks(parts) as seconds:
             for reason, places in chunks:
-                batched._run_chunk([jobs[place] for place in places], reason, Path(folder))
+                batched._run_chunk([jobs[place] for place in places], [False] * len(places), reason, Path(folder))
         total = time.process_time() - start
     found = {part: 1e3 * value / runs for part, value in seconds.items()}
     return found | {"other": 1e3 * total / runs - sum(found.values())}

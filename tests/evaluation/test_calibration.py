@@ -120,3 +120,24 @@ def test_scores_that_say_nothing_give_the_share_of_the_class_without_a_warning()
     scores = np.tile([[-5.0], [5.0]], (20, 1))
     found = calibration.fit("platt", scores, np.repeat([0, 1], 20)).probs(scores)
     np.testing.assert_allclose(found, 0.5, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_platt_is_scikit_learns_logistic_regression_on_smoothed_targets(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(20, 2000))
+    target = (rng.random(n) < rng.choice([0.03, 0.5])).astype(int)
+    target[:2] = 0, 1
+    # Some separate the classes, some are far from standardised.
+    scores = rng.choice([1e-3, 1.0, 300.0]) * (rng.normal(size=(n, 1)) + rng.choice([0, 2, 20]) * target[:, None]) + 7
+    positive = target.sum()
+    soft = np.where(target == 1, (positive + 1) / (positive + 2), 1 / (n - positive + 2))
+    standard = (scores - scores.mean()) / scores.std()
+    model = LogisticRegression(C=1e10, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(
+        np.concatenate([standard, standard]),
+        np.repeat([1, 0], n),
+        sample_weight=np.concatenate([soft, 1 - soft]),
+    )
+    np.testing.assert_allclose(
+        calibration.fit("platt", scores, target).probs(scores), model.predict_proba(standard), rtol=0, atol=1e-7
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -10,15 +9,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 Floats = NDArray[np.float64]
 Kind = Literal["isotonic", "platt"]
 
 ENOUGH_FOR_ISOTONIC = 500  # rows of the rarer class
 FOLDS = 5
+_STEPS = 100  # of Newton's method, which takes five to ten
 
 
 @dataclass(frozen=True)
@@ -218,24 +216,41 @@ def from_state(kind: str, state: Mapping[str, ArrayLike]) -> Calibrator:
 
 
 def _line(column: Floats, positive: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return Platt's slope and intercept of one column."""
+    """Return Platt's slope and intercept of one column.
+
+    Newton's method with step halving (Lin, Lin & Weng 2007, https://doi.org/10.1007/s10994-007-5018-6): two numbers,
+    for which scikit-learn's general solver takes eight times as long, and every run fits six of them.
+    """
     n_positive = int(positive.sum())
     n_negative = len(positive) - n_positive
     soft = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
     centre, scale = column.mean(), column.std()
     scale = scale if scale > 0 else 1.0  # a network that says the same of every row
-    standard = ((column - centre) / scale)[:, None]
-    # A soft target is two rows with weights. C is finite only so that a constant column has a solution.
-    with warnings.catch_warnings():
-        # Scores that say nothing: the search finds nothing better than where it starts, and lbfgs confirms it.
-        warnings.filterwarnings("ignore", message="Line search of Newton solver", category=ConvergenceWarning)
-        model = LogisticRegression(C=1e10, solver="newton-cholesky", tol=1e-10).fit(
-            np.concatenate([standard, standard]),
-            np.repeat([1, 0], len(column)),
-            sample_weight=np.concatenate([soft, 1 - soft]),
-        )
-    slope = float(model.coef_[0, 0]) / float(scale)
-    return slope, float(model.intercept_[0]) - slope * float(centre)
+    x = (column - centre) / scale
+    # Only so that a constant column, of which any slope is as good, has a solution.
+    ridge = 1e-10
+
+    def cost(line: Floats) -> float:
+        logit = line[0] * x + line[1]
+        return float(np.sum(np.logaddexp(0, logit) - soft * logit) + ridge / 2 * line[0] ** 2)
+
+    share = soft.mean()
+    line = np.array([0.0, np.log(share / (1 - share))])
+    least = cost(line)
+    for _ in range(_STEPS):
+        prob = expit(line[0] * x + line[1])
+        error, curvature = prob - soft, prob * (1 - prob)
+        gradient = np.array([error @ x + ridge * line[0], error.sum()])
+        if np.abs(gradient).max() <= 1e-10 * len(x):
+            break
+        bend = curvature * x
+        hessian = np.array([[bend @ x + ridge, bend.sum()], [bend.sum(), curvature.sum()]])
+        step = np.linalg.lstsq(hessian, gradient)[0]
+        while (found := cost(line - step)) > least and np.abs(step).max() > 1e-12:
+            step = step / 2
+        line, least = line - step, found
+    slope = float(line[0]) / float(scale)
+    return slope, float(line[1]) - slope * float(centre)
 
 
 def _two_dimensional(scores: ArrayLike, columns: int | None = None) -> Floats:
