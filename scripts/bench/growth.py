@@ -92,7 +92,6 @@ def shares(runs: int, *overrides: str) -> dict[str, float]:
         recording.store_of(jobs[0])
         parts = {
             "build": (experiment, "prepare"),
-            "draw data": (draws, "dataset"),
             "record: start": (recording, "started"),
             "train and validate": (engine, "fit"),
             "evaluate": (experiment, "evaluate_fast"),
