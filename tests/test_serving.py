@@ -179,7 +179,9 @@ def test_an_export_is_a_complete_mlflow_model(
     assert ended.status == 0, ended.err
     assert f"exported as runs:/{run_id}/model" in ended.out
     assert "models:/churn/1" in ended.out
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.store.uri)
+    # MLflow's own addresses are global, and an earlier test in this process may have set either.
+    for variable, module in (("_tracking_uri", "_tracking_service"), ("_registry_uri", "_model_registry")):
+        monkeypatch.setattr(f"mlflow.tracking.{module}.utils.{variable}", project.store.uri)
     model, again = load_model("models:/churn/1"), load_model(f"runs:/{run_id}/model")
     raw = table()[RAW[::-1]]
     said = model.predict(raw)

@@ -19,6 +19,7 @@ import pytest
 from lossbench.cli import dispatch
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.resume import SUPERSEDED
 from lossbench.tracking.store import Store, open_store
 
 QUICK = ("trainer.max_epochs=2", "data.test_rows=100", "data.negatives=150", "data.positives=50")
@@ -69,6 +70,7 @@ def trials(store: Store, sweep: str) -> pd.DataFrame:
                 **run.data.metrics,
             }
             for run in found
+            if SUPERSEDED not in run.data.tags
         ]
     )
 

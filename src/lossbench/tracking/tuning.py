@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from lossbench.tracking.client import MlflowException, Run
+from lossbench.tracking.read import search
+from lossbench.tracking.resume import supersede
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.store import Store
 
@@ -72,11 +74,19 @@ class TuningRecord:
         return run.id
 
     def adopt(self, trials: Iterable[str]) -> None:
-        """Take over trials of a sweep that was interrupted; one that is no longer in the store is passed over."""
-        for trial in trials:
+        """Take over trials of a sweep that was interrupted; one that is no longer in the store is passed over.
+
+        A trial that was recorded and never told, because the process was killed between the two, is tried again:
+        its first run counts no more.
+        """
+        told = set(trials)
+        for trial in told:
             known = _find(self._store, trial)
             if known is not None:
                 self._move(known, parent=self.id)
+        for run in search(self._store, f"tags.`mlflow.parentRunId` = '{self.id}' AND tags.`lossbench.role` = 'trial'"):
+            if run.info.run_id not in told:
+                supersede(self._store, run)
 
     def _move(self, run: Run, parent: str) -> None:
         for key, value in (("mlflow.parentRunId", parent), ("lossbench.sweep", self._sweep)):
