@@ -95,7 +95,7 @@ def _free_port() -> int:
 @pytest.fixture
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL of its own on loopback; skipped, with the reason, where Debian's package or the driver is absent."""
-    pytest.importorskip("psycopg2", reason="psycopg2 is not installed: pip install lossbench[postgresql]")
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install lossbench[postgresql]")
     initdb, server = _program("initdb"), _program("postgres")
     if initdb is None or server is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
@@ -117,13 +117,13 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     options = ["-D", str(folder), "-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-c", "max_connections=200"]
     process = subprocess.Popen([*other, server, *options], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        import psycopg2
+        import psycopg
 
         for _ in range(300):
             try:
-                psycopg2.connect(host="127.0.0.1", port=port, user=user, dbname="postgres").close()
+                psycopg.connect(host="127.0.0.1", port=port, user=user, dbname="postgres").close()
                 break
-            except psycopg2.OperationalError:
+            except psycopg.OperationalError:
                 time.sleep(0.1)
         yield f"postgresql://{user}@127.0.0.1:{port}/postgres"
     finally:
