@@ -13,6 +13,15 @@ _NEWTON = (
     "the steps for all but extreme scores and temperatures."
 )
 
+_FACTOR = (
+    "Equivalent: what is cut off only scales a log-sum that is 0 at the root, so it enters in the second order, which the "
+    "step after it repairs."
+)
+_GAP = (
+    "A gap: the loss has its own closed form and no law differentiates the link's probabilities, as a penalty on outputs "
+    "would."
+)
+
 REASONS: dict[str, str] = {
     "links.Sparsemax.probs [sign] columns - columns.detach().amax(dim=-1, keepdim=True) -> "
     "columns + columns.detach().amax(dim=-1, keepdim=True)": _SHIFT,
@@ -23,4 +32,16 @@ REASONS: dict[str, str] = {
     "(mates * log_share).sum(dim=0)": _PAIRS,
     "links.TemperedSoftmax._nearer [factor] log_sum * quotient(torch.expm1, tail * log_sum) -> log_sum": _NEWTON,
     "links.TemperedSoftmax._nearer [factor] tail * log_sum -> log_sum": _NEWTON,
+    "links.TemperedSoftmax._nearer [detached] log_terms - log_sum -> log_terms.detach() - log_sum": _FACTOR,
+    "links.TemperedSoftmax._nearer [detached] log_terms - log_sum -> log_terms - log_sum.detach()": _FACTOR,
+    "links.TemperedSoftmax._nearer [detached] share / (1 + tail * (normaliser - columns)) -> share.detach() / (1 + tail * (normaliser - columns))": _FACTOR,
+    "links.TemperedSoftmax._nearer [detached] share / (1 + tail * (normaliser - columns)) -> share / (1 + tail * (normaliser - columns)).detach()": _FACTOR,
+    "links.TemperedSoftmax._nearer [detached] 1 + tail * (normaliser - columns) -> 1 + (tail * (normaliser - columns)).detach()": _FACTOR,
+    "links.TemperedSoftmax._nearer [detached] tail * (normaliser - columns) -> tail * (normaliser - columns).detach()": _FACTOR,
+    "links.TemperedSoftmax._nearer [detached] normaliser - columns -> normaliser.detach() - columns": _FACTOR,
+    "links.TemperedSoftmax._nearer [detached] normaliser - columns -> normaliser - columns.detach()": _FACTOR,
+    "links.TemperedSoftmax._nearer [detached] log_sum * quotient(torch.expm1, tail * log_sum) / falls -> log_sum * quotient(torch.expm1, tail * log_sum) / falls.detach()": _FACTOR,
+    "links.TemperedSoftmax._nearer [detached] log_sum * quotient(torch.expm1, tail * log_sum) -> log_sum * quotient(torch.expm1, tail * log_sum).detach()": _FACTOR,
+    "links.TemperedSoftmax._nearer [detached] tail * log_sum -> tail * log_sum.detach()": _FACTOR,
+    "links.Sparsemax.probs [detached] columns - columns.detach().amax(dim=-1, keepdim=True) -> columns.detach() - columns.detach().amax(dim=-1, keepdim=True)": _GAP,
 }
