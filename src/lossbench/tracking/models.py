@@ -124,7 +124,7 @@ def save_model(folder: Path, package: Package, **identity: str) -> None:
     signature = ModelSignature(
         inputs=Schema([ColSpec(AnyType() if kind == "any" else kind, name) for name, kind in package.inputs.items()]),
         outputs=Schema([ColSpec(kind, name) for name, kind in package.outputs.items()]),
-        params=ParamSchema(params) if params else None,  # type: ignore[arg-type]
+        params=ParamSchema(params) if params else None,  # type: ignore[arg-type]  # a list of ParamSpec
     )
     save(
         path=str(folder),
