@@ -21,6 +21,7 @@ from lossbench.preparation import added_metrics, check, check_around, collection
 from lossbench.training.fit import Fit
 from lossbench.training.forward import scores_of
 from lossbench.training.job import Job
+from lossbench.training.ranks import Ranks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,7 +150,27 @@ def fit(
     resume_from: Path | None = None,
     live: bool = False,
 ) -> Fit:
-    """Train a job with Lightning; its network and objective end with the selected epoch's parameters."""
+    """Train a job with Lightning; its network and objective end with the selected epoch's parameters.
+
+    Where the trainer shares a run among processes, this one is the first of them and ends the others.
+    """
+    from lossbench.ranks import joined  # it imports this module
+
+    with joined(config, run_id, job.dataset.digest, resume_from) as ranks:
+        return fit_here(job, config, run_id, ranks=ranks, report=report, resume_from=resume_from, live=live)
+
+
+def fit_here(
+    job: Job,
+    config: Mapping[str, Any],
+    run_id: str,
+    *,
+    ranks: Ranks,
+    report: Callable[[Mapping[str, float]], None] | None = None,
+    resume_from: Path | None = None,
+    live: bool = False,
+) -> Fit:
+    """Train a job in this process, one of the ranks that share it: :func:`fit`."""
     from lossbench.training.trainer import fit as fit_with_lightning  # Lightning takes seconds to import
 
     every = config["training"]["resume_every"]
@@ -163,6 +184,7 @@ def fit(
         resume_from=resume_from,
         report=report,
         live=live,
+        ranks=ranks,
     )
 
 

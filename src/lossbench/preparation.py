@@ -29,6 +29,7 @@ from lossbench.training.forward import attach_head, scores_of
 from lossbench.training.job import Job
 from lossbench.training.optimizer import build_optimizer, build_scheduler
 from lossbench.training.precision import PRECISIONS, dtype_of
+from lossbench.training.ranks import world_of
 from lossbench.training.selection import Rule
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def prepare(config: Mapping[str, Any], dataset: Dataset | None = None) -> Job:
         decay_on=training["decay_on"],
         groups=training["groups"],
     )
-    _require_two_rows(job)
+    _require_two_rows(job, world_of(config["trainer"]))
     with blame("optimizer, scheduler"):
         build_scheduler(job, build_optimizer(job))
     return job
@@ -230,17 +231,23 @@ def _require_whole(key: str, value: Any, at_least: int = 1) -> None:
         raise UserError(f"{key} is a whole number >= {at_least}, got {value!r}")
 
 
-def _require_two_rows(job: Job) -> None:
+def _require_two_rows(job: Job, world: int) -> None:
     """Refuse batches of a single row to batch normalisation, which would raise in the middle of an epoch."""
     if not any(isinstance(module, nn.BatchNorm1d) for module in job.network.modules()):
         return
     dataset, rows = job.dataset, len(job.dataset.train)
     size = rows if dataset.batch_size is None else dataset.batch_size
     batches = plan(torch.as_tensor(dataset.train.y), size, job.seed, 0, stratified=job.batch_order == "stratified")
-    if min(len(batch) for batch in batches) == 1:
+    fewest = min(len(batch) for batch in batches)
+    if fewest == 1:
         raise UserError(
             f"data.batch_size={dataset.batch_size} leaves a batch of one of the {rows} training rows, and batch "
             "normalisation needs two rows in every batch: choose another"
+        )
+    if fewest < 2 * world:
+        raise UserError(
+            f"data.batch_size={dataset.batch_size} leaves a batch of {fewest} of the {rows} training rows, and batch "
+            f"normalisation needs two rows for each of {world} processes: choose another"
         )
 
 

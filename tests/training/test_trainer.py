@@ -57,7 +57,10 @@ needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machin
         ({"depth": 3}, "^trainer: .*unexpected keyword argument 'depth'"),
         ({"accelerator": "warp"}, "^trainer: .*warp"),
         ({"accelerator": "mps"}, "^trainer.accelerator=mps cannot serve: .* no float64; use trainer=cpu$"),
-        ({"devices": 2}, "^trainer.devices is one device, got 2 for 2 processes$"),
+        (
+            {"devices": 2},
+            "^trainer.devices is one device, got 2 for 2 processes; trainer=ddp shares .* several$",
+        ),
         ({"num_nodes": 2}, "^trainer"),
         ({"gradient_clip_algorithm": "sum"}, "^trainer: .*gradient_clip_algorithm"),
         pytest.param({"accelerator": "cuda"}, "^trainer: .*not available", marks=needs_no_gpu),

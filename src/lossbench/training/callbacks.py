@@ -79,8 +79,9 @@ class ResumePoint(L.Callback):
     def _save(self, trainer: L.Trainer) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
-        trainer.save_checkpoint(partial)
-        os.replace(partial, self.path)
+        trainer.save_checkpoint(partial)  # all ranks together; rank zero writes
+        if trainer.is_global_zero:
+            os.replace(partial, self.path)
 
 
 class LiveBar(L.Callback):

@@ -19,6 +19,7 @@ from lossbench.training.fit import Diverged
 from lossbench.training.forward import propagate
 from lossbench.training.job import Job
 from lossbench.training.optimizer import build_optimizer, build_scheduler, step_scheduler
+from lossbench.training.ranks import ALONE, Ranks
 
 
 class Learner(L.LightningModule):
@@ -33,11 +34,16 @@ class Learner(L.LightningModule):
         What to train.
     report
         Called with each row as it comes, on a resume first with those of the epochs before.
+    ranks
+        Those that share each batch, which alone of them validates and tells the others: rank zero.
     """
 
-    def __init__(self, job: Job, report: Callable[[Mapping[str, float]], None] | None = None) -> None:
+    def __init__(
+        self, job: Job, report: Callable[[Mapping[str, float]], None] | None = None, ranks: Ranks = ALONE
+    ) -> None:
         super().__init__()
         self.job = job
+        self.ranks = ranks
         self.report = report
         self.network = job.network
         self.objective = job.objective
@@ -70,23 +76,37 @@ class Learner(L.LightningModule):
         """Return the named terms of one training batch, differentiable."""
         x, target, *rest = batch
         row_weights = rest[0] if rest else None
+        rows, ranks = len(x), self.ranks
+        own = x if ranks.world == 1 else x[ranks.share(rows)]
         if self._needs_input_gradient:
-            x = x.detach().requires_grad_()
-        scores, features = self._propagate_with_dropout(x)
+            own = own.detach().requires_grad_()
+            x = own if ranks.world == 1 else x
+        scores, features = self._propagate_with_dropout(own, rows)
+        if ranks.world > 1:
+            scores = ranks.gathered(scores, rows)
+            features = None if features is None else ranks.gathered(features, rows)
         prediction = self.objective.predict(scores, features)
 
         def input_gradient() -> Tensor:
             mean = self.objective.mean_loss(prediction, target, row_weights)
-            return len(x) * torch.autograd.grad(mean, x, create_graph=True)[0]
+            gradient = rows * torch.autograd.grad(mean, own, create_graph=True)[0]
+            # What is gathered has a gradient for every rank that gathers it.
+            return gradient if ranks.world == 1 else ranks.gathered(gradient / ranks.world, rows)
 
         return self.objective(Step(self._weights, x, features, prediction, target, input_gradient, row_weights))
 
-    def _propagate_with_dropout(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Give our networks their masks, and a user's own module torch's global generator at our stream's place."""
+    def _propagate_with_dropout(self, x: Tensor, rows: int) -> tuple[Tensor, Tensor | None]:
+        """Give our networks their masks, and a user's own module torch's global generator at our stream's place.
+
+        ``x`` is this rank's share of a batch of so many rows.
+        """
         if self._noise is None:
             raise RuntimeError("a training step outside an epoch has no dropout stream")
         if isinstance(self.network, Network):
-            return propagate(self.network, x, self.network.draw_masks(len(x), self._noise, x.dtype))
+            masks = self.network.draw_masks(rows, self._noise, x.dtype)
+            if self.ranks.world > 1:
+                masks = [mask[self.ranks.share(rows)] for mask in masks]
+            return propagate(self.network, x, masks)
         with _global_generator_at(self._noise):
             return propagate(self.network, x)
 
@@ -103,9 +123,10 @@ class Learner(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         epoch = self.current_epoch
-        # Masks are drawn on the CPU; a user's own module draws where it computes.
-        place = "cpu" if isinstance(self.network, Network) else self.device
-        self._noise = torch.Generator(place).manual_seed(streams.integer(self.job.seed, "dropout", epoch))
+        # Masks are drawn on the CPU, for whole batches; a user's own module draws where it computes, for its share.
+        ours = isinstance(self.network, Network)
+        seed = streams.integer(self.job.seed, "dropout", epoch) + (0 if ours else self.ranks.own)
+        self._noise = torch.Generator("cpu" if ours else self.device).manual_seed(seed)
         self.objective.at_epoch(epoch)
         self.trainer.datamodule.set_epoch(epoch)  # type: ignore[attr-defined]
 
@@ -141,7 +162,11 @@ class Learner(L.LightningModule):
             raise Diverged(f"a parameter became {float(values[~finite][0])} in epoch {epoch}")
         if self._scheduler is not None:
             row["train/lr"] = float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-        row |= self._validate()
+        if self.ranks.own == 0:
+            row |= self._validate()
+        if self.ranks.world > 1:
+            # Whole, on one rank: what selects, stops and schedules must be the same to the last bit on all.
+            row = self.trainer.strategy.broadcast(row)
         self._keep({"epoch": epoch, **row})
         # As tensors, which Lightning's own callbacks (EarlyStopping) take for granted.
         figures = torch.tensor(list(row.values()), dtype=torch.float64)

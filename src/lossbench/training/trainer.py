@@ -19,14 +19,20 @@ from lightning.pytorch.loggers import Logger
 from lossbench.errors import UserError
 from lossbench.training.callbacks import EndEpoch, LiveBar, ResumePoint
 from lossbench.training.datamodule import DataModule
+from lossbench.training.ddp import strategy
 from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
 from lossbench.training.learner import Learner
+from lossbench.training.ranks import ALONE, STRATEGIES, Ranks, world_of
 from lossbench.training.selection import Selection
 
 
-def build_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback], loggers: Sequence[Logger]) -> L.Trainer:
-    """Build Lightning's Trainer without what we replace: its bars, its checkpoints, its metric logging.
+def build_trainer(
+    settings: Mapping[str, Any], callbacks: Sequence[Callback], loggers: Sequence[Logger], rank: int = 0
+) -> L.Trainer:
+    """Build Lightning's Trainer without what we replace: its bars, its checkpoints, its metric logging, its launcher.
+
+    ``rank`` is this process's among those that share the run.
 
     Raises
     ------
@@ -42,6 +48,11 @@ def build_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback], lo
                 raise UserError(f"{key} takes Lightning's {kind.__name__}, got {type(part).__name__}")
     if not loggers and any(isinstance(callback, LearningRateMonitor) for callback in callbacks):
         raise UserError("callbacks=learning_rate needs a logger beside MLflow to write to: tracking=csv")
+    world = world_of(settings)
+    if world > 1:
+        settings["strategy"] = strategy(settings["strategy"], Ranks(rank, world))
+    elif settings.get("strategy") in STRATEGIES:
+        del settings["strategy"]
     try:
         trainer = L.Trainer(
             **settings,
@@ -57,9 +68,10 @@ def build_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback], lo
         )
     except (TypeError, ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
         raise UserError(f"trainer: {_one_line(error)}") from error
-    if trainer.world_size > 1:
+    if trainer.world_size != world:
         raise UserError(
-            f"trainer.devices is one device, got {settings.get('devices')!r} for {trainer.world_size} processes"
+            f"trainer.devices is one device, got {settings.get('devices')!r} for {trainer.world_size} processes; "
+            "trainer=ddp shares a run among several"
         )
     return trainer
 
@@ -75,6 +87,7 @@ def fit(
     resume_from: Path | None = None,
     report: Callable[[Mapping[str, float]], None] | None = None,
     live: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Fit:
     """Train a job with Lightning and leave the selected epoch in its network and objective.
 
@@ -94,6 +107,8 @@ def fit(
         Called with each epoch's row as it comes.
     live
         Show a progress bar.
+    ranks
+        This process's place among those that share the run, in a process group that stands.
 
     Raises
     ------
@@ -110,10 +125,10 @@ def fit(
         ours.append(ResumePoint(checkpoint, resume_every))
     if live:
         ours.append(LiveBar(job.rule.metric))
-    learner = Learner(job, report)
+    learner = Learner(job, report, ranks)
     # A profiler's report is an INFO line like the others.
     with quiet(logging.INFO if settings.get("profiler") else logging.WARNING), _interruptible():
-        trainer = build_trainer({**settings, "max_epochs": job.epochs}, [*ours, *callbacks], loggers)
+        trainer = build_trainer({**settings, "max_epochs": job.epochs}, [*ours, *callbacks], loggers, ranks.own)
         start = time.perf_counter()
         try:
             trainer.fit(learner, datamodule=DataModule(job), ckpt_path=resume_from, weights_only=True)
@@ -157,6 +172,8 @@ def quiet(level: int = logging.WARNING) -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # lightning 2.6 calls an isinstance check that torch 2.13 deprecates (lightning/pytorch/utilities/_pytree.py).
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        # torch 2.13's DDP, of a matrix of one row (torch/csrc/distributed/c10d/reducer.cpp); the numbers are the same.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         try:
             yield
         finally:
