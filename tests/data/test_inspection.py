@@ -96,3 +96,16 @@ def test_a_column_alone_is_judged_on_rows_that_it_was_not_fitted_to() -> None:
     iris = load_iris()
     scores = [alone(pd.Series(iris.data[:, column]), iris.target, 3) for column in range(4)]
     assert scores[1] < 0.8 < scores[3] < 0.999
+
+
+def test_an_index_that_was_saved_along_counts_rows_and_says_nothing(tmp_path: Path) -> None:
+    frame = people()[["age", "y"]].assign(**{"": np.arange(ROWS)[::-1], "year": 2000 + np.arange(ROWS) % 9})
+    found = inspected(tmp_path, frame)
+    assert {column.name: column.note for column in found.columns if column.note} == {"column 3": "names rows?"}
+    assert found.useless == ["column 3"]
+
+
+def test_categories_that_are_written_in_two_ways_are_noted(tmp_path: Path) -> None:
+    frame = people()[["age", "y"]].assign(plan=np.resize(["Basic", "pro", "basic "], ROWS))
+    note = "'Basic' and 'basic ' differ in capitals or blanks alone"
+    assert [column.note for column in inspected(tmp_path, frame).columns] == ["", note]

@@ -236,3 +236,13 @@ def test_it_needs_no_framework() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_empty_text_is_a_gap_whoever_sends_it() -> None:
+    frame = pd.DataFrame({"age": [1.0, None, 3.0], "city": ["a", None, "b"], "day": ["2020-01-01", None, "2020-01-03"],
+                          "flag": [True, None, False]})  # fmt: skip
+    kinds: dict[str, Kind] = {"age": "numeric", "city": "categorical", "day": "date", "flag": "boolean"}
+    parsed = pd.DataFrame({name: parse(frame[name], name, kind) for name, kind in kinds.items()})
+    fitted = fit(parsed, kinds, Recipe(min_frequency=1), {})
+    sent = frame.astype(object).where(frame.notna(), " ")
+    np.testing.assert_array_equal(fitted.apply(sent), fitted.apply(frame))

@@ -109,10 +109,12 @@ def test_a_decimal_comma_is_one_in_numbers_alone(tmp_path: Path) -> None:
         assert dataset.preprocessing.apply(raw)[:2].tolist() == [[1, 0, 1.5], [0, 1, 2.25]]
 
 
-@pytest.mark.parametrize("number", ["1,234", "1.234.567", "12 345,5"])
-def test_marks_between_thousands_are_not_guessed(tmp_path: Path, number: str) -> None:
+@pytest.mark.parametrize(
+    "number", ["1,234", "1.234.567", "12 345,5", "$6,009.69", "$-12", "-€ 3.50", "45%", "4.5 %", "1.234,50 €"]
+)
+def test_marks_between_thousands_and_units_are_not_guessed(tmp_path: Path, number: str) -> None:
     path = tmp_path / "t.csv"
-    path.write_text("a;y\n" + f"{number};0\n{number};1\n" * 20)
+    path.write_text("a;y\n" + f"{number};0\n{number};1\n" * 20, encoding="utf-8")
     with pytest.raises(DataError) as caught:
         Table(path=str(path), target="y").draw()
     assert str(caught.value).startswith(f"column 'a' holds {number!r} in row 1: a number with a comma or with marks")
@@ -271,3 +273,51 @@ def test_no_traceback_reaches_a_person(tmp_path_factory: Any, content: bytes, co
     for raw in (read(path, source.dialect), pd.concat(blocks(path, 5, source.dialect), ignore_index=True)):
         again = dataset.preprocessing.apply(raw)
         np.testing.assert_array_equal(again[dataset.train.index], dataset.train.x)
+
+
+def test_rows_are_counted_as_they_stand_whatever_index_was_saved(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"age": ["1"] * 39 + ["old"], "y": [0, 1] * 20})
+    path = tmp_path / "t.parquet"
+    frame.set_axis(pd.Index([7, 7] * 20)).to_parquet(path)
+    assert [block.index.tolist() for block in blocks(path, 30)] == [list(range(30)), list(range(10))]
+    with pytest.raises(DataError, match="'old' in row 40;"):
+        Table(path=str(path), target="y").draw()
+
+
+@pytest.mark.parametrize("ending", ["parquet", "feather"])
+def test_the_same_texts_are_missing_in_every_kind_of_file(tmp_path: Path, ending: str) -> None:
+    frame = pd.DataFrame({"plan": ["a", "", "?", "b", "-"], "y": ["no", "yes", "no", "yes", "no"]})
+    path = tmp_path / f"t.{ending}"
+    (frame.to_parquet if ending == "parquet" else frame.to_feather)(path)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    for dialect in (Dialect(), Dialect(missing=("-",))):
+        gaps = read(tmp_path / "t.csv", dialect)["plan"].isna().tolist()
+        assert read(path, dialect)["plan"].isna().tolist() == gaps
+        assert pd.concat(blocks(path, 2, dialect), ignore_index=True)["plan"].isna().tolist() == gaps
+        assert sum(gaps) == 2
+
+
+def test_words_that_usually_mean_a_gap_can_be_words(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("country,y\nNA,None\n,Some\nDE,None\n" + "NA,None\nDE,Some\n" * 20)
+    with pytest.raises(DataError, match="missing value in row 1; where NA, None or null is a class"):
+        Table(path=str(path), target="y").draw()
+    draw = Table(path=str(path), target="y", usual_missing=False).draw()
+    assert draw.class_names == ("None", "Some")
+    assert draw.x["country"].iloc[:3].isna().tolist() == [False, True, False]
+    assert draw.x["country"].cat.categories.tolist() == ["DE", "NA"]
+
+
+def test_a_feather_file_is_streamed_batch_by_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pd.DataFrame({"x": range(100), "y": ["a", "b"] * 50})
+    frame.to_feather(tmp_path / "t.feather", chunksize=40)
+    monkeypatch.setattr("lossbench.data.reading.feather.read_feather", None)  # it would hold the whole table
+    sizes = [len(block) for block in blocks(tmp_path / "t.feather", 30)]
+    assert (sizes, max(sizes)) == ([30, 10, 30, 10, 20], 30)
+    assert pd.concat(blocks(tmp_path / "t.feather", 30))["x"].tolist() == list(range(100))
+    # packed in the file, plain in memory
+    for rows in (50_000, 100_000, 1_000_000):
+        path = tmp_path / f"{rows}.feather"
+        pd.DataFrame({"x": np.zeros(rows)}).to_feather(path)
+        assert path.stat().st_size < rows
+        assert estimate(path) == pytest.approx(8 * rows, rel=0.01)

@@ -95,12 +95,29 @@ def test_another_file_is_the_test_split(path: str, tmp_path: Path) -> None:
     assert prepared(path, test_path=str(tmp_path / "other.parquet")).digest != dataset.digest
 
 
+def test_text_is_text_in_the_test_file_too(tmp_path: Path) -> None:
+    codes = pd.DataFrame({"code": ["007", "08", "X1"] * 20, "y": [0, 1] * 30})
+    codes.to_csv(tmp_path / "codes.csv", index=False)
+    codes[codes["code"] != "X1"].to_csv(tmp_path / "later.csv", index=False)  # they all look like numbers
+    dataset = Table(path=str(tmp_path / "codes.csv"), target="y", test_path=str(tmp_path / "later.csv")).prepare()
+    assert dataset.feature_names == ("code=007", "code=08", "code=X1")
+    assert dataset.test.x.sum(axis=0).tolist() == [20, 20, 0]
+
+
 def test_the_order_of_the_classes_is_chosen(path: str) -> None:
     assert prepared(path).task.class_names == ("high", "low", "mid")
     dataset = prepared(path, classes=["low", "mid", "high"])
     assert dataset.task.class_names == ("low", "mid", "high")
     labels = people()["level"].to_numpy()[dataset.train.index]
     assert [dataset.task.class_names[label] for label in dataset.train.y] == labels.tolist()
+
+
+def test_listed_classes_are_taken_as_they_are(tmp_path: Path) -> None:
+    pd.DataFrame({"x": range(60), "y": ["Yes", "yes", "no"] * 20}).to_csv(tmp_path / "t.csv", index=False)
+    classes: list[str | int | bool] = ["no", "yes", "Yes"]
+    assert Table(path=str(tmp_path / "t.csv"), target="y", classes=classes).draw().class_names == ("no", "yes", "Yes")
+    pd.DataFrame({"x": range(66), "y": list(range(33)) * 2}).to_csv(tmp_path / "t.csv", index=False)
+    assert len(Table(path=str(tmp_path / "t.csv"), target="y", classes=list(range(33))).draw().class_names) == 33
 
 
 def test_features_fit_in_single_precision(path: str) -> None:
@@ -114,7 +131,7 @@ def test_features_fit_in_single_precision(path: str) -> None:
     [
         ({"drop": ["idd"]}, "has no column for data.drop 'idd'; did you mean 'id'? It has 'id', 'age'"),
         ({"weight": "W"}, "has no column for data.weight 'W'; did you mean 'w'?"),
-        ({"categorical": ["x"]}, "has no column of a given kind 'x'; It has"),
+        ({"categorical": ["x"]}, "has no column of a given kind 'x'; it has"),
         ({"group": "level"}, "column 'level' is the target, and cannot be a group column as well"),
         ({"weight": "patient"}, "column 'patient' needs a number in row 1, got 'p0'"),
         ({"time": "zip2"}, "has no column for data.time 'zip2'; did you mean 'zip'?"),

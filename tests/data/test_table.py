@@ -162,7 +162,7 @@ def test_a_missing_target_lists_the_columns_and_the_nearest(save: Callable[..., 
     path = save(good())
     columns = "It has 'age', 'income', 'member', 'churned'"
     assert refusal(path, "Churn") == f"{path} has no target column 'Churn'; did you mean 'churned'? {columns}"
-    assert refusal(path, "zzz") == f"{path} has no target column 'zzz'; {columns}"
+    assert refusal(path, "zzz") == f"{path} has no target column 'zzz'; {columns.replace('It', 'it')}"
 
 
 def test_many_columns_are_not_all_listed(save: Callable[..., str]) -> None:
@@ -174,7 +174,24 @@ def test_many_columns_are_not_all_listed(save: Callable[..., str]) -> None:
     ("column", "values", "message"),
     [
         ("churned", ["yes"] * N, "target 'churned' needs two classes or more, every row has 'yes'"),
-        ("churned", ["a", None] * (N // 2), "target 'churned' has a missing value in row 2"),
+        (
+            "churned",
+            ["a", None] * (N // 2),
+            "target 'churned' has a missing value in row 2; where NA, None or null is a class of a text file, say "
+            "data.usual_missing=false",
+        ),
+        (
+            "churned",
+            np.arange(N),
+            f"target 'churned' looks like a regression target (integers, {N} distinct values in {N} rows); where they "
+            "are classes, list them in data.classes",
+        ),
+        (
+            "churned",
+            ["No", "Yes", "no"] + ["Yes"] * (N - 3),
+            "target 'churned' has the classes 'No' and, in row 3, 'no', which differ in capitals or blanks alone: "
+            "write them alike, or list the classes in data.classes",
+        ),
         (
             "churned",
             (np.arange(N) / 7).tolist(),

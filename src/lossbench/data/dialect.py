@@ -49,7 +49,9 @@ class Dialect:
     encoding
         None: UTF-8, or UTF-16 where a byte order mark says so.
     missing
-        Texts that stand for a missing value, beside the empty one, NA, NaN, null and the like.
+        Texts that stand for a missing value, beside the empty one.
+    usual_missing
+        Whether NA, NaN, None, null and the like do too, in a text file; other files say themselves what is missing.
 
     Raises
     ------
@@ -61,12 +63,15 @@ class Dialect:
     decimal: str | None = None
     encoding: str | None = None
     missing: tuple[str, ...] = ("?",)
+    usual_missing: bool = True
 
     def __post_init__(self) -> None:
         one = self.delimiter is None or (isinstance(self.delimiter, str) and len(self.delimiter) == 1)
         require(one and self.delimiter not in ("\n", "\r", '"'), "Table", "delimiter null or one character",
                 delimiter=self.delimiter)  # fmt: skip
         require(self.decimal in (None, ".", ","), "Table", "decimal null, '.' or ','", decimal=self.decimal)
+        require(isinstance(self.usual_missing, bool), "Table", "usual_missing true or false",
+                usual_missing=self.usual_missing)  # fmt: skip
         text = self.encoding is None or (isinstance(self.encoding, str) and _known(self.encoding))
         require(text, "Table", "encoding null or one that Python knows", encoding=self.encoding)
 

@@ -16,6 +16,7 @@ from lossbench.data.fitting import fit
 from lossbench.data.parsing import Kind
 from lossbench.data.splits import Split
 from lossbench.data.table import Table, TableDraw
+from lossbench.data.target import alike
 from lossbench.errors import DataError
 
 # A column whose AUROC for the target, alone and on rows that it was not fitted to, is this high, is suspicious.
@@ -44,6 +45,12 @@ class ColumnReport:
         Its values in a few words: a range, or the most frequent ones.
     alone
         AUROC of this column alone (one-vs-rest, averaged, for more than two classes); NaN where too few rows tell.
+    rows
+        Of the table.
+    counts
+        Whether its values are successive whole numbers, one a row, like an index that was saved along.
+    alike
+        Two of its categories that differ in capitals or blanks alone; None where no two do.
     """
 
     name: str
@@ -54,6 +61,8 @@ class ColumnReport:
     values: str
     alone: float
     rows: int
+    counts: bool
+    alike: tuple[str, str] | None
 
     @property
     def constant(self) -> bool:
@@ -62,8 +71,9 @@ class ColumnReport:
 
     @property
     def identifier(self) -> bool:
-        """Whether it seems to name the rows: text of which nearly every value is another."""
-        return self.kind == "categorical" and self.rows > 20 and self.distinct >= _NAMES * self.rows
+        """Whether it seems to name the rows: text of which nearly every value is another, or numbers that count."""
+        named = self.kind == "categorical" and self.distinct >= _NAMES * self.rows
+        return self.rows > 20 and (named or self.counts)
 
     @property
     def leak(self) -> bool:
@@ -84,6 +94,8 @@ class ColumnReport:
             notes.append("predicts the target alone: a leak?")
         elif 0.5 < self.missing < 1:
             notes.append("mostly missing")
+        if self.alike is not None and not self.identifier:
+            notes.append(f"{self.alike[0]!r} and {self.alike[1]!r} differ in capitals or blanks alone")
         return ", ".join(notes)
 
 
@@ -210,7 +222,16 @@ def _report(draw: TableDraw, column: Column) -> ColumnReport:
         values=_in_words(values, column),
         alone=alone(values, draw.y, len(draw.class_names)),
         rows=len(values),
+        counts=_counts(values, column),
+        alike=alike(values.cat.categories) if column.kind == "categorical" else None,
     )
+
+
+def _counts(values: pd.Series, column: Column) -> bool:
+    if column.kind != "numeric" or values.isna().any():
+        return False
+    ordered = np.sort(values.to_numpy())
+    return bool(ordered[0] == np.floor(ordered[0]) and (np.diff(ordered) == 1).all())
 
 
 def _in_words(values: pd.Series, column: Column) -> str:

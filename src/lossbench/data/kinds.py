@@ -18,7 +18,10 @@ FORMATS = ("%d.%m.%Y", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y %H:%M", "%d
 MOSTLY = 0.9
 _WORDS = frozenset({"true", "false"})
 _LOOK = 200
-_SEPARATED = r"[+-]?(\d+,\d+|\d{1,3}([., ']\d{3})+([.,]\d+)?)"
+_SEPARATED = r"(\d+,\d+|\d{1,3}([., ']\d{3})+([.,]\d+)?)"
+_NUMBER = rf"[+-]?({_SEPARATED}|\d+([.,]\d+)?)"
+# Marks between thousands, a currency, a percent: what it is worth is not guessed, and as text it would say nothing.
+_NOT_PLAIN = rf"([+-]?{_SEPARATED}|[+-]?[$€£¥]\s?{_NUMBER}|{_NUMBER}\s?[%$€£¥])"
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,11 @@ def _of_text(filled: pd.Series, name: str, date_format: str | None) -> tuple[Kin
             f"where that means a missing value, or data.categorical=[{name}] where the numbers are names"
         )
     written = date_format if date_format and _fits(text, date_format) else _date_format(text, name)
-    if written is None and text.iloc[:_LOOK].str.fullmatch(_SEPARATED).all() and text.str.fullmatch(_SEPARATED).all():
+    if written is None and text.iloc[:_LOOK].str.fullmatch(_NOT_PLAIN).all() and text.str.fullmatch(_NOT_PLAIN).all():
         raise DataError(
             f"column {name!r} holds {text.iloc[0][:40]!r} in row {_row(filled, 0)}: a number with a comma or with "
-            f"marks between thousands; say data.decimal=',', write it without marks, or say data.categorical=[{name}]"
+            f"marks between thousands, or of a unit; say data.decimal=',', write it as a plain number, or say "
+            f"data.categorical=[{name}]"
         )
     return ("categorical", None) if written is None else ("date", written)
 

@@ -13,7 +13,7 @@ from lossbench.data.dialect import Dialect
 from lossbench.data.kinds import Kinds, infer
 from lossbench.data.memory import release, require_memory
 from lossbench.data.parsing import Kind, categories, parse
-from lossbench.data.preprocessing import listed, nearest
+from lossbench.data.preprocessing import among
 from lossbench.data.reading import estimate, read
 from lossbench.data.target import encode, follow
 from lossbench.errors import DataError
@@ -71,11 +71,11 @@ class Loaded:
 
     def another(self, path: Path, dialect: Dialect, roles: Roles, complete: bool) -> tuple[pd.DataFrame, np.ndarray]:
         """Read rows that are labelled and typed as these, such as those of a test file."""
-        raw = read_checked(path, dialect, roles)
+        # Text here is text there, though all of it may look like numbers: 007 stays 007.
+        raw = read_checked(path, dialect, [name for name, kind in self.kinds.of.items() if kind == "categorical"])
         for name in (roles.target, *self.kinds.of):
             if name not in raw.columns:
-                raise DataError(f"{path} has no column {name!r};{nearest(name, list(raw.columns))} "
-                                f"It has {listed(list(raw.columns))}")  # fmt: skip
+                raise DataError(f"{path} has no column {name!r}{among(name, list(raw.columns))}")
         try:
             y = follow(raw[roles.target], roles.target, self.class_names)
             return parsed(raw, self.kinds, complete), y
@@ -96,18 +96,18 @@ def load(path: Path, dialect: Dialect, roles: Roles, complete: bool = False) -> 
     DataError
         For a file, a column or a value that cannot be used.
     """
-    raw = read_checked(path, dialect, roles)
+    raw = read_checked(path, dialect, [name for name, kind in (roles.said or {}).items() if kind == "categorical"])
     columns = list(raw.columns)
     target = roles.target
     if target not in columns:
-        raise DataError(f"{path} has no target column {target!r};{nearest(target, columns)} It has {listed(columns)}")
+        raise DataError(f"{path} has no target column {target!r}{among(target, columns)}")
     if len(raw) == 0:
         raise DataError(f"{path} has no rows below its header")
     for key, names in {"drop": roles.drop, "kind": tuple(roles.said or {}), **_single(roles)}.items():
         for name in names:
             if name not in columns:
                 what = "column of a given kind" if key == "kind" else f"column for data.{key}"
-                raise DataError(f"{path} has no {what} {name!r};{nearest(name, columns)} It has {listed(columns)}")
+                raise DataError(f"{path} has no {what} {name!r}{among(name, columns)}")
             if name == target:
                 raise DataError(f"{path}: column {name!r} is the target, and cannot be a {key} column as well")
     y, class_names = encode(raw.pop(target), target, roles.positive, roles.classes)
@@ -123,12 +123,11 @@ def load(path: Path, dialect: Dialect, roles: Roles, complete: bool = False) -> 
     return Loaded(parsed(raw, kinds, complete), kinds, y, class_names, weight, groups, moments, given)
 
 
-def read_checked(path: Path, dialect: Dialect, roles: Roles) -> pd.DataFrame:
-    """Read a file of which is known that it fits into memory."""
+def read_checked(path: Path, dialect: Dialect, text: Sequence[str]) -> pd.DataFrame:
+    """Read a file of which is known that it fits into memory; some columns of a text file as they are written."""
     size = estimate(path, dialect)
     require_memory(int(FACTOR * size), f"{path}", "take fewer rows or columns, or a machine with more memory")
-    categorical = [name for name, kind in (roles.said or {}).items() if kind == "categorical"]
-    return read(path, dialect, categorical)
+    return read(path, dialect, text)
 
 
 def parsed(raw: pd.DataFrame, kinds: Kinds, complete: bool) -> pd.DataFrame:

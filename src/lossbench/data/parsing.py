@@ -28,7 +28,7 @@ def parse(column: pd.Series, name: str, kind: Kind, format: str | None = None, f
         For messages.
     kind
         ``numeric``: float64; ``boolean``: float64, 0 and 1; ``categorical``: pandas categories, sorted text;
-        ``date``: float64, days since 1970-01-01 UTC. Missing values are NaN (no category).
+        ``date``: float64, days since 1970-01-01 UTC. Missing values are NaN (no category), as is empty text.
     format
         How dates are written, as in ``strptime``; None: ISO 8601.
     first_row
@@ -84,7 +84,7 @@ def _numbers(column: pd.Series, name: str, first_row: int) -> np.ndarray:
         filled = column.notna().to_numpy()
         values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         wrong = filled & np.isnan(values)
-        if wrong.any():
+        if wrong.any() and (wrong := wrong & ~_blank(column)).any():
             raise _refusal(column, name, "a number", int(np.argmax(wrong)), first_row)
         return values
     plain = pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)
@@ -99,7 +99,7 @@ def _booleans(column: pd.Series, name: str, first_row: int) -> np.ndarray:
     codes, distinct = pd.factorize(column)
     values = np.array([_WORDS.get(str(value).strip().lower(), np.nan) for value in distinct] + [np.nan])[codes]
     wrong = (codes >= 0) & np.isnan(values)
-    if wrong.any():
+    if wrong.any() and (wrong := wrong & ~_blank(column)).any():
         raise _refusal(column, name, "a boolean", int(np.argmax(wrong)), first_row)
     return values
 
@@ -109,7 +109,7 @@ def _days(column: pd.Series, name: str, format: str | None, first_row: int) -> n
     if is_text(column) or isinstance(column.dtype, pd.CategoricalDtype):
         dates = pd.to_datetime(column.astype(object), format=format or "ISO8601", errors="coerce", utc=True)
         wrong = (column.notna() & dates.isna()).to_numpy()
-        if wrong.any():
+        if wrong.any() and (wrong := wrong & ~_blank(column)).any():
             what = "a date" if format is None else f"a date like {format}"
             raise _refusal(column, name, what, int(np.argmax(wrong)), first_row)
     elif not pd.api.types.is_datetime64_any_dtype(column.dtype):
@@ -124,8 +124,8 @@ def categories(column: pd.Series) -> pd.Categorical:
     """Return values as sorted text categories, so that it does not matter how a reader held them."""
     codes, distinct = pd.factorize(column)
     texts = [as_text(value) for value in distinct]
-    names = sorted(set(texts))
-    place = {text: number for number, text in enumerate(names)}
+    names = sorted({text for text in texts if text.strip()})
+    place = {text: number for number, text in enumerate(names)} | {text: -1 for text in texts if not text.strip()}
     renumbered = np.array([place[text] for text in texts] + [-1], dtype=np.int64)
     return pd.Categorical.from_codes(renumbered[codes], pd.Index(names, dtype=object))
 
@@ -139,6 +139,11 @@ def as_text(value: object) -> str:
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
     return value.isoformat() if isinstance(value, pd.Timestamp) else str(value)
+
+
+def _blank(column: pd.Series) -> np.ndarray:
+    """Whether a value is a text of nothing, which a text file's reader takes for a gap and a request's cannot."""
+    return np.array([isinstance(value, str) and not value.strip() for value in column], dtype=bool)
 
 
 def _first_filled(column: pd.Series) -> int:

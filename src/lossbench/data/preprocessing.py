@@ -86,8 +86,7 @@ class Preprocessing:
             labels[str(label)] = label
         for column in self.columns:
             if column.name not in labels:
-                raise DataError(f"column {column.name!r} is missing;{nearest(column.name, list(labels))} "
-                                f"The table has {listed(list(labels))}")  # fmt: skip
+                raise DataError(f"column {column.name!r} is missing{among(column.name, list(labels), 'the table')}")
         comma = frame.attrs.get("decimal") == ","
         found: dict[str, pd.Series] = {}
         for column in self.columns:
@@ -168,14 +167,15 @@ class Preprocessing:
         return cls(tuple(columns))
 
 
-def nearest(name: str, choices: Sequence[str]) -> str:
-    """Return `` did you mean ...?`` with the choice that is closest to a name, or nothing."""
+def among(name: str, choices: Sequence[str], whose: str = "it") -> str:
+    """Return what there is instead of a name, to end a message with: the closest choice, and the first twenty.
+
+    >>> among("agee", ["age", "y"]), among("zzz", ["age", "y"])
+    ("; did you mean 'age'? It has 'age', 'y'", "; it has 'age', 'y'")
+    """
     by_fold = {choice.casefold(): choice for choice in choices}
     close = difflib.get_close_matches(name.casefold(), by_fold, n=1)
-    return f" did you mean {by_fold[close[0]]!r}?" if close else ""
-
-
-def listed(names: Sequence[str], limit: int = 20) -> str:
-    """Return names for a message, the first twenty."""
-    shown = ", ".join(repr(name) for name in names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+    shown = ", ".join(map(repr, choices[:20])) + (f" and {len(choices) - 20} more" if len(choices) > 20 else "")
+    if not close:
+        return f"; {whose} has {shown}"
+    return f"; did you mean {by_fold[close[0]]!r}? {whose[0].upper()}{whose[1:]} has {shown}"

@@ -31,11 +31,13 @@ from lossbench.data.dialect import (
     open_bytes,
     undecodable,
 )
+from lossbench.data.parsing import is_text
 from lossbench.errors import DataError
 
 # A text file of more bytes is read in pieces of so many rows.
 _LARGE = 1 << 25
 _PIECE = 1 << 16
+_PARQUET = (".parquet", ".pq")
 
 
 def read(path: Path, dialect: Dialect = FOUND_OUT, text: Sequence[str] = ()) -> pd.DataFrame:
@@ -61,11 +63,9 @@ def read(path: Path, dialect: Dialect = FOUND_OUT, text: Sequence[str] = ()) -> 
             arguments = _arguments(lay_out(path, dialect), dialect, text)
             large = path.stat().st_size > _LARGE
             frame = _in_pieces(path, arguments) if large else pd.read_csv(path, **arguments, low_memory=False)
-        elif ending_of(path) in (".parquet", ".pq"):
-            frame = pd.read_parquet(path)
-        else:
-            frame = feather.read_feather(path)
-    return _named(frame, path)
+            return _named(frame, path)
+        frame = pd.read_parquet(path) if ending_of(path) in _PARQUET else feather.read_feather(path)
+    return _filed(frame, path, dialect)
 
 
 def _in_pieces(path: Path, arguments: dict[str, Any]) -> pd.DataFrame:
@@ -113,14 +113,20 @@ def blocks(path: Path, rows: int, dialect: Dialect = FOUND_OUT) -> Iterator[pd.D
                     # What is a number only its reader knows: text that looks like one stays as it is written.
                     block.attrs["decimal"] = layout.decimal
                     yield block
-        elif ending_of(path) in (".parquet", ".pq"):
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=rows):
-                    yield _named(batch.to_pandas(), path)
         else:
-            whole = feather.read_feather(path)
-            for start in range(0, max(len(whole), 1), rows):
-                yield _named(whole.iloc[start : start + rows], path)
+            for batch in _batches(path, rows):
+                yield _filed(batch.to_pandas(), path, dialect)
+
+
+def _batches(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
+    if ending_of(path) in _PARQUET:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=rows)
+        return
+    with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
+        for number in range(file.num_record_batches):
+            batch = file.get_batch(number)
+            yield from (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
 
 
 def estimate(path: Path, dialect: Dialect = FOUND_OUT) -> int:
@@ -141,11 +147,16 @@ def estimate(path: Path, dialect: Dialect = FOUND_OUT) -> int:
             except (ValueError, pd.errors.ParserWarning):  # cut within a quoted field: reading says what is wrong
                 return int(2 * whole)
             return int(frame.memory_usage(deep=True).sum() * whole / max(len(lines), 1))
-        if ending_of(path) in (".parquet", ".pq"):
+        if ending_of(path) in _PARQUET:
             found = pq.ParquetFile(path).metadata
             sizes = (found.row_group(number).total_byte_size for number in range(found.num_row_groups))
             return max(8 * found.num_rows * found.num_columns, sum(sizes))
-        return path.stat().st_size
+        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:  # packed on disk, as a rule
+            # All but the last batch have as many rows as the first.
+            ends = {0, file.num_record_batches - 1} if file.num_record_batches else set()
+            held = [file.get_batch(number).nbytes for number in ends]
+            between = (file.num_record_batches - len(ends)) * max(held, default=0)
+            return max(sum(held) + between, path.stat().st_size)
 
 
 def _arguments(layout: Layout, dialect: Dialect, text: Sequence[str]) -> dict[str, Any]:
@@ -158,7 +169,8 @@ def _arguments(layout: Layout, dialect: Dialect, text: Sequence[str]) -> dict[st
         # A row that is longer than the header must not turn the first column into an index.
         "index_col": False,
         "skipinitialspace": True,
-        "na_values": list(dialect.missing),
+        "na_values": ["", *dialect.missing],
+        "keep_default_na": dialect.usual_missing,
         "dtype": {name: str for name in text if name in layout.names},
     }
 
@@ -171,6 +183,20 @@ def _named(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
             raise DataError(f"{path}: two columns are called {name!r}")
         seen.add(name)
     frame.columns = pd.Index(names, dtype=object)
+    return frame
+
+
+def _filed(frame: pd.DataFrame, path: Path, dialect: Dialect) -> pd.DataFrame:
+    """Return a table of a Parquet or Feather file, whose text has gaps where that of a text file would have.
+
+    Its rows are numbered as they stand: an index that was saved with it may repeat itself.
+    """
+    frame = _named(frame, path).reset_index(drop=True)
+    for name in frame.columns:
+        if is_text(frame[name]):
+            gaps = frame[name].isin(["", *dialect.missing])
+            if gaps.any():
+                frame[name] = frame[name].mask(gaps)
     return frame
 
 

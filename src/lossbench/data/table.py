@@ -93,7 +93,7 @@ class Table(Source):
         Another file, whose rows are the test split.
     impute, missing_indicator, scale, min_frequency, max_categories
         How columns become features: see `lossbench.data.fitting.Recipe`.
-    delimiter, decimal, encoding, missing
+    delimiter, decimal, encoding, missing, usual_missing
         How a text file is written: see `lossbench.data.dialect.Dialect`.
     dtype
         Of the features in memory: ``float64`` or ``float32``; None: float64 up to 4 million cells.
@@ -153,6 +153,7 @@ class Table(Source):
     decimal: str | None = None
     encoding: str | None = None
     missing: list[str] = field(default_factory=lambda: ["?"])
+    usual_missing: bool = True
     dtype: Literal["float32", "float64"] | None = None
 
     def __post_init__(self) -> None:
@@ -200,7 +201,8 @@ class Table(Source):
     @cached_property
     def dialect(self) -> Dialect:
         """How a text file is written."""
-        return Dialect(self.delimiter, self.decimal, self.encoding, tuple(map(str, self.missing)))
+        missing = tuple(map(str, self.missing))
+        return Dialect(self.delimiter, self.decimal, self.encoding, missing, self.usual_missing)
 
     @cached_property
     def recipe(self) -> Recipe:

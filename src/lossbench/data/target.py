@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from lossbench.data.parsing import as_text
+from lossbench.data.parsing import as_text, is_text
 from lossbench.errors import DataError
 
 # A float column with more distinct values than this is a quantity, not a set of classes.
 FLOAT_CLASSES = 20
+# So are more integers than that, where they have fewer rows than this on average.
+ROWS_PER_CLASS = 10
 
 
 def encode(
@@ -30,7 +32,8 @@ def encode(
     ------
     DataError
         For a missing label, fewer than two classes, a float column with more than 20 distinct values (a
-        regression target), a type that is neither integer, bool nor text, a ``positive`` that is no class
+        regression target) or one of integers of fewer than 10 rows each, classes that differ in capitals or blanks
+        alone, a type that is neither integer, bool nor text, a ``positive`` that is no class
         of two, or ``classes`` that are not those of the column.
 
     Examples
@@ -44,12 +47,16 @@ def encode(
     """
     missing = column.isna().to_numpy()
     if missing.any():
-        raise DataError(f"target {name!r} has a missing value in row {int(np.argmax(missing)) + 1}")
+        words = "; where NA, None or null is a class of a text file, say data.usual_missing=false"
+        row = int(np.argmax(missing)) + 1
+        raise DataError(f"target {name!r} has a missing value in row {row}{words if is_text(column) else ''}")
     values, y = np.unique(_labels(column, name), return_inverse=True)
     class_names = tuple(str(value) for value in values.tolist())
     if len(class_names) < 2:
         raise DataError(f"target {name!r} needs two classes or more, every row has {class_names[0]!r}")
     y = y.astype(np.int64)
+    if classes is None:
+        _require_classes(values, y, name)
     if classes is not None:
         order = [str(label) for label in classes]
         if sorted(order) != sorted(class_names):
@@ -88,6 +95,36 @@ def follow(column: pd.Series, name: str, class_names: Sequence[str]) -> np.ndarr
             f"target {name!r} has {str(label)[:40]!r} in row {row + 1}, which is none of {_shown(class_names)}"
         )
     return found
+
+
+def _require_classes(values: np.ndarray, y: np.ndarray, name: str) -> None:
+    """Refuse what is hardly meant as classes, unless a person has listed them."""
+    if values.dtype.kind in "iu" and len(values) > FLOAT_CLASSES and len(y) < ROWS_PER_CLASS * len(values):
+        raise DataError(
+            f"target {name!r} looks like a regression target (integers, {len(values)} distinct values in {len(y)} "
+            f"rows); where they are classes, list them in data.classes"
+        )
+    pair = alike(values.tolist()) if values.dtype == object else None
+    if pair is not None:
+        row = int(np.argmax(values[y] == pair[1])) + 1
+        raise DataError(
+            f"target {name!r} has the classes {pair[0]!r} and, in row {row}, {pair[1]!r}, which differ in capitals or "
+            f"blanks alone: write them alike, or list the classes in data.classes"
+        )
+
+
+def alike(levels: Iterable[str]) -> tuple[str, str] | None:
+    """Return the first two texts that differ in capitals or blanks alone; None where no two do.
+
+    >>> alike(["no", "Yes", "yes "]), alike(["a b", "ab"])
+    (('Yes', 'yes '), None)
+    """
+    first: dict[str, str] = {}
+    for level in levels:
+        other = first.setdefault(" ".join(level.split()).casefold(), level)
+        if other != level:
+            return other, level
+    return None
 
 
 def _shown(class_names: Sequence[str], limit: int = 10) -> str:

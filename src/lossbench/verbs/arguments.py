@@ -73,7 +73,8 @@ def blocks_from(given: argparse.Namespace, predictor: Predictor) -> Iterator[pd.
     said = predictor.config["data"]
     try:
         missing = tuple(map(str, said.get("missing", Dialect.missing)))
-        dialect = Dialect(said.get("delimiter"), said.get("decimal"), said.get("encoding"), missing)
+        usual = said.get("usual_missing", True)
+        dialect = Dialect(said.get("delimiter"), said.get("decimal"), said.get("encoding"), missing, usual)
     except (ValueError, TypeError) as error:
         raise UserError(f"data: {error}") from error
     return blocks(given.table, BLOCK, dialect)
