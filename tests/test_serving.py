@@ -135,7 +135,7 @@ def test_a_run_of_a_stack_predicts_what_it_recorded(lossbench: Command, project:
     assert ended.status == 0, ended.err
     assert ended.out == ""
     assert "240 rows" in ended.err
-    assert "ignored, since training had no such column: 'churned'" in ended.err
+    assert "ignored" not in ended.err
     assert "column 'plan' has 1 values that training had rarely or not: 'größer'" in ended.err
     said = pd.read_parquet(tmp_path / "said.parquet")
     assert list(said) == ["age", "label", "probability_no", "probability_yes", "score"]
@@ -144,6 +144,22 @@ def test_a_run_of_a_stack_predicts_what_it_recorded(lossbench: Command, project:
     after = said.iloc[before.index]
     assert_allclose(after["score"], before["score_0"], rtol=0, atol=1e-6)
     assert_allclose(after[["probability_no", "probability_yes"]], before[["posterior_0", "posterior_1"]], atol=1e-6)
+
+
+def test_kept_columns_stay_beside_their_rows_whatever_the_index(
+    lossbench: Command, project: Project, tmp_path: Path
+) -> None:
+    whole = table().assign(id=range(240), extra=0)
+    whole.set_axis([3] * 240).to_parquet(tmp_path / "again.parquet")
+    run_id = project.runs["run_id"][0]
+    ended = lossbench("predict", run_id, "again.parquet", "-o", "said.csv", "--keep", "id,churned")
+    assert ended.status == 0, ended.err
+    assert "ignored, since training had no such column: 'extra'\n" in ended.err
+    said = pd.read_csv(tmp_path / "said.csv")
+    assert said["id"].tolist() == list(range(240))
+    assert said["churned"].tolist() == whole["churned"].tolist()
+    lossbench("predict", run_id, str(project.table), "-o", "alone.csv")
+    pd.testing.assert_frame_equal(said.drop(columns=["id", "churned"]), pd.read_csv(tmp_path / "alone.csv"))
 
 
 def test_predictions_on_the_terminal_are_csv(lossbench: Command, project: Project, tmp_path: Path) -> None:
@@ -312,6 +328,8 @@ def test_a_hostile_model_is_refused_with_one_line(
         (("predict", "RUN", "churn.csv", "--threshold", "auroc"), "a threshold is a number or one tuned for f1"),
         (("predict", "RUN", "churn.csv", "-o", "said.xlsx"), "written as .csv or .parquet"),
         (("evaluate", "RUN", "unlabelled.csv"), "there is no column 'churned' with the true classes"),
+        (("evaluate", "RUN", "empty.csv"), "the table has no rows to evaluate"),
+        (("explain", "RUN", "empty.csv"), "empty.csv has no rows to explain"),
         (("evaluate", "RUN", "odd.csv"), "column 'churned' has 'perhaps' in row 2, classes are 'no', 'yes'"),
         (("export", "RUN", "--code", "nowhere.py"), "there is no file or folder nowhere.py"),
     ],
@@ -325,6 +343,7 @@ def test_wrong_input_is_one_line(
         "missing": whole.rename(columns={"pays": "pay"}),
         "wrong": whole.astype({"age": object}).assign(age=["40", "old", *["1"] * 238]),
         "unlabelled": whole.drop(columns="churned"),
+        "empty": whole.iloc[:0],
         "odd": whole.assign(churned=["no", "perhaps", *["yes"] * 238]),
     }
     for name, frame in tables.items():

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lossbench.comparison.explanation import tables
+from lossbench.errors import DataError
 from lossbench.verbs.arguments import add_run_arguments, add_store_arguments, blocks_from, model_from, store_from
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def _on_table(found: Found, model: bytes, given: argparse.Namespace) -> dict[str
         parsed.append(predictor.preprocessing.parsed(piece, rows + 1))
         labels.append(labels_of(piece, target, predictor.task.class_names, rows + 1))
         rows += len(piece)
+    if rows == 0:
+        raise DataError(f"{given.table} has no rows to explain")
     whole = pd.concat(parsed, ignore_index=True)
     for name, kind in predictor.preprocessing.schema.items():
         if kind == "categorical":

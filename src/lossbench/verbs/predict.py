@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lossbench.errors import UserError
 from lossbench.verbs.arguments import add_run_arguments, add_store_arguments, blocks_from, predictor_from, store_from
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# Levels of a column that are counted and named at most; the names of rows are as many as there are rows.
+MANY = 1000
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,23 +48,32 @@ def main(arguments: Sequence[str]) -> int:
     said = sys.stderr
     print(f"run {found.run_id} ({found.name}), {found.reason}", file=said)
     keep = [name for name in given.keep.split(",") if name]
+    known = _used_in_training(predictor.config["data"]) | set(keep)
     needed, ignored, unseen, rows = set(predictor.preprocessing.schema), set[str](), dict[str, set[str]](), 0
     with writing(given.output) if given.output else nullcontext(lines(sys.stdout)) as write:
         for piece in blocks_from(given, predictor):
-            ignored |= set(piece.columns) - needed - set(keep)
+            ignored |= set(piece.columns) - needed - known
             predicted = predictor.predict(piece, given.threshold, first_row=rows + 1)
             for name, levels in predictor.unseen(piece).items():
-                unseen.setdefault(name, set()).update(levels)
+                if len(unseen.setdefault(name, set())) < MANY:
+                    unseen[name].update(levels)
             write(_with_kept(piece, keep, predicted))
             rows += len(piece)
     for name, levels in unseen.items():
         shown = ", ".join(map(repr, sorted(levels)[:5])) + (" ..." if len(levels) > 5 else "")
-        print(f"column {name!r} has {len(levels)} values that training had rarely or not: {shown}", file=said)
+        count = f"{len(levels):,}" if len(levels) < MANY else f"{MANY:,} or more"
+        print(f"column {name!r} has {count} values that training had rarely or not: {shown}", file=said)
     if ignored:
         print(f"ignored, since training had no such column: {', '.join(map(repr, sorted(ignored)))}", file=said)
     if given.output:
         print(f"{rows:,} rows: {given.output}", file=said)
     return 0
+
+
+def _used_in_training(data: Mapping[str, Any]) -> set[str]:
+    """Return the columns that a table's config names: the target, those left out, those that decided the splits."""
+    roles = (data.get(key) for key in ("target", "weight", "group", "time", "split_column"))
+    return {str(name) for name in (*roles, *data.get("drop", ())) if name is not None}
 
 
 def _with_kept(piece: pd.DataFrame, keep: Sequence[str], predicted: pd.DataFrame) -> pd.DataFrame:
@@ -69,4 +82,5 @@ def _with_kept(piece: pd.DataFrame, keep: Sequence[str], predicted: pd.DataFrame
             raise UserError(f"--keep names {name!r}, which the table has not")
         if name in predicted:
             raise UserError(f"--keep names {name!r}, which is a column of the prediction too: rename it in the table")
-    return predicted if not keep else piece[list(keep)].join(predicted)
+    # Side by side as they stand: an index may repeat itself, and a join would multiply such rows.
+    return predicted.assign(**{name: piece[name].array for name in keep})[[*keep, *predicted]]
