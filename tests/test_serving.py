@@ -24,6 +24,7 @@ from mlflow.pyfunc import load_model
 from numpy.testing import assert_allclose
 
 from lossbench.cli import dispatch
+from lossbench.errors import UserError
 from lossbench.evaluation import model_file
 from lossbench.finding import best_of, find_run
 from lossbench.tracking import read
@@ -213,7 +214,18 @@ def test_an_export_is_a_complete_mlflow_model(
     # what MLflow shows of it
     signature = model.metadata.signature
     kinds = {column["name"]: column["type"] for column in signature.inputs.to_dict()}
-    assert kinds == {"age": "double", "pays": "any", "zone": "any", "plan": "string", "since": "any"}
+    assert kinds == dict.fromkeys(RAW, "any")
+    assert model.metadata.metadata["lossbench"]["columns"] == {
+        "age": "numeric", "pays": "boolean", "zone": "categorical", "plan": "categorical", "since": "date"
+    }  # fmt: skip
+    # a column comes in several forms, and each is read as training read it
+    whole = raw.assign(age=raw["age"].fillna(40).round(), plan="basic")
+    plain = model.predict(whole)
+    for age, plan in (("int64", "category"), ("Int64", "string"), ("float32", object)):
+        pd.testing.assert_frame_equal(model.predict(whole.astype({"age": age, "plan": plan})), plain)
+    pd.testing.assert_frame_equal(model.predict(whole.assign(plan=np.nan)), model.predict(whole.assign(plan=None)))
+    with pytest.raises(UserError, match="column 'age' needs a number in row 1, got 'old'"):
+        model.predict(whole.astype({"age": object}).assign(age="old"))
     assert signature.outputs.input_names() == ["label", "probability_no", "probability_yes", "score"]
     assert len(model.predict(model.input_example)) == 1
     folder = Path(model.metadata.artifact_path.removeprefix("file://"))
@@ -430,6 +442,10 @@ def test_a_server_answers_as_the_model_predicts(lossbench: Command, project: Pro
             ask(f"http://127.0.0.1:{port}/invocations", {"dataframe_records": [{"age": 3}]})
         assert refused.value.code == 400
         assert "pays" in refused.value.read().decode()
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(f"http://127.0.0.1:{port}/invocations", {"dataframe_records": [records[0] | {"age": "old"}]})
+        assert refused.value.code == 400
+        assert "column 'age' needs a number in row 1, got 'old'" in refused.value.read().decode()
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lossbench import shipping
-from lossbench.data.columns import Categorical, Column
 from lossbench.errors import UserError
 from lossbench.inference.predictor import Predictor
 
@@ -67,7 +66,7 @@ def export(
         package = Package(
             model=file,
             code=sources,
-            inputs=inputs(predictor),
+            inputs=list(predictor.preprocessing.schema),
             outputs=outputs(predictor),
             params={} if predictor.decides is None else {"threshold": predictor.decides},
             example=predictor.preprocessing.example,
@@ -76,31 +75,6 @@ def export(
             metadata=_described(predictor),
         )
         return log_model(store, run_id, package, register)
-
-
-def inputs(predictor: Predictor) -> dict[str, str]:
-    """Return MLflow's type of each raw column.
-
-    What the preprocessing reads in several forms is ``any``: codes, as numbers or text; dates, as text or timestamps;
-    and booleans, since MLflow's own type silently takes a missing one for False.
-    """
-    return {column.name: _type(column) for column in predictor.preprocessing.columns}
-
-
-def _type(column: Column) -> str:
-    if column.kind == "numeric":
-        return "double"
-    if isinstance(column, Categorical) and not any(_is_code(level) for level in column.levels):
-        return "string"
-    return "any"
-
-
-def _is_code(level: str | None) -> bool:
-    try:
-        float(level or "")
-    except ValueError:
-        return level in ("True", "False")
-    return True
 
 
 def outputs(predictor: Predictor) -> dict[str, str]:

@@ -28,7 +28,9 @@ class Package:
     model, code
         The model's file, and the folder of the sources that read it.
     inputs
-        MLflow's type of each raw column (``double``, ``string``, ``any``).
+        The raw columns. MLflow's type of each is ``any``, since the preprocessing reads every form that a column comes
+        in: ``double`` would refuse whole numbers, ``string`` pandas categories and a column of gaps alone, and
+        ``boolean`` silently takes a gap for False.
     outputs
         MLflow's type of each column of a prediction.
     params
@@ -45,7 +47,7 @@ class Package:
 
     model: Path
     code: Path
-    inputs: Mapping[str, str]
+    inputs: Sequence[str]
     outputs: Mapping[str, str]
     params: Mapping[str, float]
     example: pd.DataFrame
@@ -122,7 +124,7 @@ def save_model(folder: Path, package: Package, **identity: str) -> None:
     )
     params = [ParamSpec(name, "double", default) for name, default in package.params.items()]
     signature = ModelSignature(
-        inputs=Schema([ColSpec(AnyType() if kind == "any" else kind, name) for name, kind in package.inputs.items()]),
+        inputs=Schema([ColSpec(AnyType(), name) for name in package.inputs]),
         outputs=Schema([ColSpec(kind, name) for name, kind in package.outputs.items()]),
         params=ParamSchema(params) if params else None,  # type: ignore[arg-type]  # a list of ParamSpec
     )
