@@ -69,6 +69,19 @@ def test_a_foreign_package_is_not_even_imported(tmp_path: Path, monkeypatch: pyt
     assert rebuild({"_target_": "intruder.made"}, "loss", trust=True) == 7
 
 
+def test_what_is_refused_of_torch_is_not_imported_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("importlib.import_module", asked.append)
+    for target in (
+        "torch.utils.collect_env.main",
+        "torch.testing._internal.common_utils.run_tests",
+        "torch.nnx.Linear",
+    ):
+        with pytest.raises(UserError, match="no part of lossbench or torch"):
+            rebuild({"_target_": target}, "loss")
+    assert asked == []
+
+
 @pytest.mark.parametrize(
     ("node", "message"),
     [

@@ -191,7 +191,8 @@ def _filed(frame: pd.DataFrame, path: Path, dialect: Dialect) -> pd.DataFrame:
 
     Its rows are numbered as they stand: an index that was saved with it may repeat itself.
     """
-    frame = _named(frame, path).reset_index(drop=True)
+    frame = _named(frame, path)
+    frame.index = pd.RangeIndex(len(frame))
     for name in frame.columns:
         if is_text(frame[name]):
             gaps = frame[name].isin(["", *dialect.missing])

@@ -15,6 +15,8 @@ from lossbench.errors import UserError
 # A config may name layers and losses: classes of these packages that are modules, and functions of these places.
 _CLASSES = ("lossbench", "torch.nn")
 _FUNCTIONS = ("lossbench.objective", "torch.nn.functional", "torch._C._nn")
+# Looked into to find them: importing a module runs it, and the rest of torch is none of a model's business.
+_IMPORTED = ("lossbench", "torch.nn", "torch._C._nn")
 _KEYS = ("_target_", "_partial_", "_args_", "_convert_", "_recursive_")
 
 
@@ -74,7 +76,7 @@ def rebuild(node: Any, key: str, *, trust: bool = False, also: tuple[type, ...] 
 def _located(path: Any, key: str, trust: bool, also: tuple[type, ...]) -> Any:
     if not isinstance(path, str) or not all(part.isidentifier() for part in path.split(".")):
         raise UserError(f"{key} needs a dotted name as its _target_, got {path!r}")
-    if not trust and path.split(".", 1)[0] not in ("lossbench", "torch"):
+    if not trust and not _within(path, _IMPORTED):
         raise _refusal(key, path)
     found = _get(path)
     if found is None:
