@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lossbench.batched import _gathered
+from lossbench.batched import gathered
 from lossbench.cli import dispatch
 from lossbench.cluster import pool
 from lossbench.errors import UserError
@@ -18,9 +18,9 @@ from lossbench.tracking.store import open_store
 TINY = ("trainer.max_epochs=2", "data.test_rows=200", "data.negatives=150", "data.positives=30")
 
 
-def test_single_jobs_are_gathered_for_each_worker_and_stacks_stay() -> None:
+def test_single_jobs_aregathered_for_each_worker_and_stacks_stay() -> None:
     chunks = [(None, [0, 1, 2]), ("a", [3]), ("b", [4]), ("a", [5]), ("a", [6]), (None, [7])]
-    assert _gathered(chunks, 2) == [(None, [0, 1, 2]), (None, [7]), ("a", [3, 6]), ("a", [5]), ("b", [4])]
+    assert gathered(chunks, 2) == [(None, [0, 1, 2]), (None, [7]), ("a", [3, 6]), ("a", [5]), ("b", [4])]
 
 
 def test_wrong_parameters_are_the_users(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from lossbench import experiment, references
+from lossbench import experiment, recording, references
 from lossbench.data.iris import Iris
+from lossbench.tracking.run import RunRecord
 
 
 def test_how_training_batches_its_rows_makes_no_second_reference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,7 +18,8 @@ def test_how_training_batches_its_rows_makes_no_second_reference(monkeypatch: py
         recorded.append(name)
         return SimpleNamespace(finish=lambda values: None)
 
-    monkeypatch.setattr(references.RunRecord, "start", start)
+    monkeypatch.setattr(RunRecord, "start", start)
+    monkeypatch.setattr(recording, "store_of", lambda config: None)
     monkeypatch.setattr(experiment, "draw", lambda config: Iris(split_seed=config["seed"]).prepare())
     configs = [
         {
@@ -30,5 +32,5 @@ def test_how_training_batches_its_rows_makes_no_second_reference(monkeypatch: py
         for sampler in ("natural", "balanced")
         for size in (None, 16)
     ]
-    references.record_references(None, "sweep", configs)
+    references.record_references("sweep", references.distinct_data(configs))
     assert recorded == ["s0 · class prior", "s1 · class prior"]

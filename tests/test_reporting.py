@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lossbench import reporting
+from lossbench import reporting, shards
 from lossbench.answer import Answer, answer
 from lossbench.composition import compose
-from lossbench.recording import merge_predictions, shards
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.store import Store, open_store
@@ -34,13 +33,13 @@ def store(mlruns: Path) -> Store:
     return open_store(mlruns, None, None)
 
 
-def rows(run: str, seed: int) -> pd.DataFrame:
+def rows(seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     target = np.arange(40) % 2
     score = rng.normal(size=40) + target
     positive = 1 / (1 + np.exp(-score))
     probs = {f"{name}_{k}": p for name in ("prob", "posterior") for k, p in enumerate((1 - positive, positive))}
-    return pd.DataFrame({"run_id": run, "split": "test", "row": range(40), "target": target, "score_0": score, **probs})
+    return pd.DataFrame({"split": "test", "row": range(40), "target": target, "score_0": score, **probs})
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +47,7 @@ def sweep(store: Store) -> str:
     """A sweep of two objectives and three seeds, with epochs and predictions; it has kept its report."""
     tags = {"lossbench.metric": "test/auroc", "lossbench.command": COMMAND}
     with SweepRecord.open(store, "demo", objectives={"mse": {}, "focal": {}}, tags=tags) as record:
-        folder = shards(store.mlruns, record.id)
+        folder = shards.folder(store.mlruns, record.id)
         folder.mkdir(parents=True)
         counting = []
         for seed in range(3):
@@ -65,9 +64,9 @@ def sweep(store: Store) -> str:
                 )
                 run.log([(epoch, {"val/auroc": 0.5 + epoch / 10}) for epoch in range(3)])
                 run.finish({"test/auroc": 0.8 + seed / 100, "val/auroc": 0.7})
-                rows(run.id, seed).to_feather(folder / f"{run.id}.feather")
+                rows(seed).to_feather(folder / f"{run.id}.feather")
                 counting.append(run.id)
-        merge_predictions(store, record, counting)
+        shards.merge(store, record, counting)
         found = answer(store, record.id)
         assert found is not None
         kept = reporting.keep_report(store, record, found, [compose(["data=rings"])])

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lossbench import shards
 from lossbench.experiment import compose, prepare, run
-from lossbench.recording import merge_predictions, shards, tags
+from lossbench.recording import tags
 from lossbench.tracking import read
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.store import Store, open_store
@@ -53,7 +54,7 @@ def record(store: Store, name: str, metrics: list[str], more: dict[str, dict[str
     rng = np.random.default_rng(0)
     told = {"lossbench.metric": "test/auroc", "lossbench.baseline": "cross_entropy"}
     with SweepRecord.open(store, name, objectives={loss: {"loss": loss} for loss in losses()}, tags=told) as sweep:
-        folder = shards(store.mlruns, sweep.id)
+        folder, counting = shards.folder(store.mlruns, sweep.id), set()
         folder.mkdir(parents=True)
         for loss in losses():
             for seed in range(SEEDS):
@@ -70,9 +71,10 @@ def record(store: Store, name: str, metrics: list[str], more: dict[str, dict[str
                 if len(rows):
                     epochs = {"epoch": range(EPOCHS), "val/auroc": np.linspace(0.5, 0.9, EPOCHS)}
                     job.artifacts.table(pd.DataFrame(epochs), "history.csv")
-                    rows.assign(run_id=job.id).to_feather(folder / f"{job.id}.feather")
+                    rows.drop(columns="run_id").to_feather(folder / f"{job.id}.feather")
+                counting.add(job.id)
                 job.finish(dict(zip(metrics, 0.9 + 0.01 * rng.random(len(metrics)), strict=True)))
-        merge_predictions(sweep, store.mlruns)
+        shards.merge(store, sweep, counting)
 
 
 def real(mlruns: Path) -> tuple[list[str], dict[str, dict[str, object]], pd.DataFrame]:

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 
 from lossbench import stacking
-from lossbench.batched import available, context
 from lossbench.composition import conf_dir, project
 from lossbench.data.dataset import Dataset
 from lossbench.errors import CannotServe
@@ -37,6 +36,7 @@ from lossbench.training.batched.engine import fit as fit_stack
 from lossbench.training.fit import Diverged
 from lossbench.training.forward import scores_of
 from lossbench.training.job import Job
+from lossbench.workers import available, context
 
 TEST_ROWS = 100_000
 LIMIT = 0.01  # ECE after the posterior is at most this,

@@ -67,12 +67,11 @@ class BatchedLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self._parts: tuple[Any, ...] = (hydra_context, task_function, config)
 
-    def expect(self, jobs: int) -> None:
-        """Make ready for so many jobs, while they are composed and checked."""
-        from lossbench.batched import expect
+    def workers(self, jobs: int) -> Any:
+        """Return the processes that so many jobs are worth, for `launch_composed`, or None; a context manager."""
+        from lossbench.workers import Workers
 
-        if self.cluster[0] is None:
-            expect(jobs, self.processes)
+        return Workers.enough_for(jobs, self.processes) if self.cluster[0] is None else None
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         return self.launch_composed(job_overrides, None, initial_job_idx)
@@ -83,9 +82,10 @@ class BatchedLauncher(Launcher):
         configs: Sequence[dict[str, Any]] | None,
         initial_job_idx: int,
         todo: Sequence[int] | None = None,
+        workers: Any = None,
     ) -> Sequence[JobReturn]:
         """As `launch`, for a sweeper that has composed the jobs' configs already and may want some of them alone."""
         from lossbench.launching import launch
 
         settings = (self.processes, self.replicates, *self._parts, *self.cluster)
-        return launch(job_overrides, configs, initial_job_idx, todo, *settings)
+        return launch(job_overrides, configs, initial_job_idx, todo, workers, *settings)

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import gc
-import multiprocessing
-import os
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from itertools import pairwise
-from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lossbench import composition, interrupts
-from lossbench.orphans import end_with_parent
 from lossbench.progress import tick
 
 if TYPE_CHECKING:
-    from lossbench.cluster import Pool
     from lossbench.tracking.run import RunRecord
     from lossbench.training.fit import Fit
     from lossbench.training.job import Job
 
 Config = dict[str, Any]
-# So many jobs are trained sooner than another process has imported torch.
-_FEW = 16
-_LEAVE_SECONDS = 10.0
+# Jobs that are trained together, by their places; with the reason where they are trained one by one instead.
+Chunk = tuple[str | None, list[int]]
+
+
+class Pool(Protocol):
+    """What a sweep hands its chunks to."""
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any) -> Future[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -39,44 +37,14 @@ class Ended:
     error: Exception | None = None
 
 
-def context() -> BaseContext:
-    """Return how worker processes start: from a server that has imported all that they need, where there is one."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(
-        [
-            "lossbench.batched",
-            "lossbench.recording",
-            "lossbench.experiment",
-            "lossbench.tracking.store",
-            "torch._dynamo",  # torch's optimizers import it when the first of them is made: a second
-        ]
-    )
-    return found
-
-
-def expect(jobs: int, processes: int | None = None) -> None:
-    """Start the server of worker processes where so many jobs need it; it imports while this process composes."""
-    if _workers(jobs, processes) > 1 and context().get_start_method() == "forkserver":
-        from multiprocessing.forkserver import ensure_running
-
-        ensure_running()
-
-
-def _workers(jobs: int, processes: int | None) -> int:
-    return 1 if jobs <= _FEW else processes or available()
-
-
 def run_all(
     configs: Sequence[Config],
+    chunks: Sequence[Chunk],
+    *,
     sweep_dir: Path,
     ended: Callable[[int, Ended], None],
-    *,
-    todo: Collection[int] | None = None,
-    processes: int | None = None,
-    replicates: int = 512,
-    crew: AbstractContextManager[Pool] | None = None,
+    todo: Collection[int],
+    pool: Pool | None = None,
 ) -> None:
     """Train, evaluate and record every job, in stacks where that is possible.
 
@@ -84,49 +52,41 @@ def run_all(
     ----------
     configs
         One per job, told of its sweep.
+    chunks
+        As `plan` returns them for these jobs.
     sweep_dir
         Where jobs say that they have ended, for the overall bar.
     ended
         Called with a job's place and how it ended, as soon as that is known.
     todo
-        Places of the jobs to record; None: all. The others are trained again where they share a stack with one of
-        these, since the last bits of a stack's numbers depend on all that is in it, and leave nothing.
-    processes
-        How many processes share the work; None: one per processor. A few jobs stay in this one.
-    replicates
-        Jobs that are trained together at most.
-    crew
-        Who else does the work than processes of this machine: a cluster's jobs, as many as ``processes``.
+        Places of the jobs to record. The others are trained again where they share a stack with one of these, since
+        the last bits of a stack's numbers depend on all that is in it, and leave nothing.
+    pool
+        Who does the work; None: this process.
     """
-    workers = _workers(len(configs), processes) if crew is None else processes or available()
-    wanted = set(range(len(configs)) if todo is None else todo)
-    chunks = plan(configs, workers, replicates)
-    if crew is not None:
-        chunks = _gathered(chunks, workers)
-    chunks = [(reason, places) for reason, places in chunks if wanted.intersection(places)]
+    wanted = set(todo)
 
     def told(places: Sequence[int], found: Sequence[Ended | None]) -> None:
         for place, end in zip(places, found, strict=True):
             if end is not None:
                 ended(place, end)
 
-    if workers == 1 and crew is None:
-        for reason, places in chunks:
+    waiting: dict[Future[list[Ended | None]], list[int]] = {}
+    for reason, places in chunks:
+        if not wanted.intersection(places):
+            continue
+        own = [configs[place] for place in places]
+        quiet = [place not in wanted for place in places]
+        if pool is None:
             interrupts.check()
-            quiet = [place not in wanted for place in places]
-            told(places, _run_chunk([configs[place] for place in places], quiet, reason, sweep_dir))
-        return
-    with crew or _pool(min(workers, len(chunks))) as pool:
-        waiting: dict[Future[list[Ended | None]], list[int]] = {}
-        for reason, places in chunks:
-            own = [configs[place] for place in places]
-            quiet = [place not in wanted for place in places]
+            told(places, _run_chunk(own, quiet, reason, sweep_dir))
+        else:
             waiting[pool.submit(_run_chunk, own, quiet, reason, sweep_dir)] = places
-        for future in as_completed(waiting):
-            told(waiting[future], future.result())
+    for future in as_completed(waiting):
+        told(waiting[future], future.result())
 
 
-def _gathered(chunks: Sequence[tuple[str | None, list[int]]], workers: int) -> list[tuple[str | None, list[int]]]:
+def gathered(chunks: Sequence[Chunk], workers: int) -> list[Chunk]:
     """Put jobs that are trained one by one into a chunk for each worker, where every chunk takes seconds to start."""
     alone: dict[str, list[int]] = {}
     for reason, places in chunks:
@@ -140,36 +100,7 @@ def _gathered(chunks: Sequence[tuple[str | None, list[int]]], workers: int) -> l
     return [chunk for chunk in chunks if chunk[0] is None] + gathered
 
 
-def available() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(workers, mp_context=context(), initializer=_settle_in)
-    try:
-        yield pool
-    except BaseException:
-        # A worker has heard a terminal's Ctrl-C itself; whoever else interrupts speaks to this process alone.
-        pool.shutdown(wait=False, cancel_futures=True)
-        workers_left = multiprocessing.active_children()
-        for child in workers_left:
-            child.terminate()
-        # What they were recording is ended by us next, so they must be gone.
-        for child in workers_left:
-            child.join(_LEAVE_SECONDS)
-        raise
-    pool.shutdown()
-
-
-def _settle_in() -> None:
-    end_with_parent()
-    # What was imported lives as long as the worker: no collection needs to look at it again.
-    gc.freeze()
-
-
-def plan(configs: Sequence[Config], processes: int, replicates: int) -> list[tuple[str | None, list[int]]]:
+def plan(configs: Sequence[Config], processes: int, replicates: int) -> list[Chunk]:
     """Return the chunks of jobs, each with the reason why its one job is trained alone, or None for a stack.
 
     Jobs that differ in their seed alone are asked once. Those of one kind stay together, since every kind of loss
@@ -184,7 +115,7 @@ def plan(configs: Sequence[Config], processes: int, replicates: int) -> list[tup
         cells.setdefault(composition.objective_fingerprint(config), []).append(place)
     stacks: dict[str, dict[str, list[int]]] = {}
     limits: dict[str, int] = {}
-    chunks: list[tuple[str | None, list[int]]] = []
+    chunks: list[Chunk] = []
     for places in cells.values():
         config = configs[places[0]]
         job = prepare(config, draws.dataset(config))

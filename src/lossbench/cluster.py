@@ -7,18 +7,15 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from lossbench.errors import UserError
 
+if TYPE_CHECKING:
+    from lossbench.batched import Pool
+
 Cluster = Literal["local", "slurm"]
 _LEAVE_SECONDS = 10.0
-
-
-class Pool(Protocol):
-    """What a sweep hands its chunks to."""
-
-    def submit(self, work: Callable[..., Any], /, *arguments: Any) -> Future[Any]: ...
 
 
 class _Submitted:

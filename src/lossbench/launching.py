@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from lossbench.batched import Config, Ended, run_all
+from lossbench.batched import Config, Ended, gathered, plan, run_all
 from lossbench.cluster import Cluster, pool
 from lossbench.expansion import compose_all
+from lossbench.workers import Workers, available
 
 
 def launch(
@@ -20,6 +22,7 @@ def launch(
     configs: Sequence[Config] | None,
     first: int,
     todo: Sequence[int] | None,
+    workers: Workers | None,
     processes: int | None,
     replicates: int,
     hydra_context: HydraContext,
@@ -39,6 +42,8 @@ def launch(
     todo
         Places of the jobs to run, whose ends are returned; None: all. The others take part in the stacks that they
         were in when they ran, since the last bits of a stack's numbers depend on all that is in it.
+    workers
+        Processes of this machine that do it; None: this process does.
     cluster, parameters
         Where the stacks are trained instead of here, and what submitit is told of it.
     """
@@ -61,6 +66,26 @@ def launch(
 
     if configs is None:
         configs = compose_all(job_overrides, config, hydra_context.config_loader)
-    crew = None if cluster is None else pool(cluster, sweep_dir / "submitit", parameters or {})
-    run_all(configs, sweep_dir, ended, todo=wanted, processes=processes, replicates=replicates, crew=crew)
+    train = partial(run_all, configs, sweep_dir=sweep_dir, ended=ended, todo=wanted)
+    if cluster is not None:
+        number = processes or available()
+        with pool(cluster, sweep_dir / "submitit", parameters or {}) as submitted:
+            train(gathered(plan(configs, number, replicates), number), pool=submitted)
+    elif workers is not None:
+        _train_apart(train, configs, workers, replicates)
+    elif (own := Workers.enough_for(len(configs), processes)) is not None:
+        with own:
+            _train_apart(train, configs, own, replicates)
+    else:
+        train(plan(configs, 1, replicates))
     return [returns[place] for place in wanted]
+
+
+def _train_apart(train: Callable[..., None], configs: Sequence[Config], workers: Workers, replicates: int) -> None:
+    try:
+        # They have imported what planning needs.
+        train(workers.submit(plan, configs, workers.number, replicates).result(), pool=workers)
+    except BaseException:
+        # Before anyone ends the runs that they are recording.
+        workers.abandon()
+        raise

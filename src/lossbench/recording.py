@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import shutil
 import subprocess
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
-from pyarrow import feather
 
-from lossbench import composition, naming
+from lossbench import composition, naming, shards
 from lossbench.errors import UserError
 from lossbench.evaluation import model_file
 from lossbench.evaluation.predictions import predictions
 from lossbench.evaluation.sparsity import sparsity
 from lossbench.tracking.address import masked
-from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.outbox import PATIENCE_SECONDS
 from lossbench.tracking.run import RunRecord
 from lossbench.training.forward import scores_of
@@ -37,7 +30,6 @@ if TYPE_CHECKING:
     from lossbench.data.dataset import Dataset
     from lossbench.evaluation.evaluation import Evaluation
     from lossbench.tracking.store import Store
-    from lossbench.tracking.sweep import SweepRecord
     from lossbench.training.fit import Fit
     from lossbench.training.job import Job
 
@@ -51,7 +43,6 @@ VERSIONED = (
     "numpy",
     "scikit-learn",
 )
-PREDICTIONS = "predictions.parquet"
 _WEIGHED = "in the training loss; metrics count every row once"
 _MLFLOW_TYPES = {"numeric": "double", "boolean": "boolean", "categorical": "string", "date": "datetime"}
 
@@ -198,12 +189,11 @@ def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, 
     if tracking["predictions"] != 0 or tracking["figures"]:
         table = predictions(job.dataset, evaluation, lambda x: scores_of(job.network, x), tracking["predictions"])
     if tracking["predictions"] != 0:
-        _keep_predictions(record, config, table)
+        shards.keep(record, tracking["sweep"], Path(config["paths"]["mlruns"]), table)
     model = model_file.dump(
         without_secrets(config), job.dataset, job.network, job.objective, evaluation, fitted.selected_epoch
     )
     record.artifacts.bytes(model, "model.pt")
-    record.tag("lossbench.posterior", evaluation.posterior_kind)
     if config["export"]:
         from lossbench.exporting import export  # it imports what serves models, which takes seconds
 
@@ -223,65 +213,9 @@ def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, 
             "selected_epoch": fitted.selected_epoch,
             "epochs": fitted.epochs,
             "seconds": fitted.seconds,
-        }
+        },
+        tags={"lossbench.posterior": evaluation.posterior_kind},
     )
-
-
-def _keep_predictions(record: RunRecord, config: Mapping[str, Any], table: pa.Table) -> None:
-    sweep = config["tracking"]["sweep"]
-    table = table.add_column(0, "run_id", pa.repeat(record.id, len(table)))
-    if sweep is None:
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer)
-        record.artifacts.bytes(buffer.getvalue(), PREDICTIONS)
-        return
-    # The sweep merges its jobs' shards into one table when it closes; until then they lie as they are in memory.
-    folder = shards(Path(config["paths"]["mlruns"]), sweep)
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"{record.id}.partial"
-    feather.write_feather(table, draft, compression="uncompressed")
-    draft.rename(draft.with_suffix(".feather"))
-
-
-def merge_predictions(store: Store, record: SweepRecord, counting: Collection[str]) -> None:
-    """Make one table of what a sweep's jobs left, one shard in memory at a time, and clear them away.
-
-    Parameters
-    ----------
-    counting
-        Runs whose predictions are kept: not those of a job that was broken off and done again. A sweep that goes on
-        has a table already, of the jobs that had ended when it was interrupted.
-    """
-    folder = shards(store.mlruns, record.id)
-    files = [file for file in sorted(folder.glob("*.feather")) if file.stem in counting]
-    if not files:
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    parts: list[Callable[[], pa.Table]] = [partial(feather.read_table, file) for file in files]
-    before = read_artifact(store, record.id, store.client.get_run(record.id).info.artifact_uri, PREDICTIONS)
-    if before is not None:
-        missing = pa.array(sorted(set(counting) - {file.stem for file in files}), pa.string())
-        table = pq.read_table(io.BytesIO(before))
-        parts.append(lambda: table.filter(pc.is_in(table["run_id"].cast(pa.string()), missing)))
-    # Jobs on different data have different columns; a column that a shard lacks is null there.
-    schema = pa.unify_schemas([part().schema.remove_metadata() for part in parts])
-    merged = folder / "merged"
-    with pq.ParquetWriter(merged, schema) as writer:
-        for part in parts:
-            table_of = part()
-            columns = [
-                table_of[field.name].cast(field.type) if field.name in table_of.column_names
-                else pa.nulls(len(table_of), field.type)
-                for field in schema
-            ]  # fmt: skip
-            writer.write_table(pa.table(columns, schema=schema))
-    record.artifacts.file(merged, PREDICTIONS)
-    shutil.rmtree(folder)
-
-
-def shards(mlruns: Path, sweep: str) -> Path:
-    """Return the folder in which the jobs of a sweep leave their predictions."""
-    return mlruns / "shards" / sweep
 
 
 def _draw(record: RunRecord, job: Job, fitted: Fit, evaluation: Evaluation, table: pd.DataFrame) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lossbench import experiment, preparation
-from lossbench.data.dataset import Dataset
-from lossbench.evaluation import metrics
-from lossbench.tracking.run import RunRecord
-from lossbench.tracking.store import Store
+if TYPE_CHECKING:
+    from lossbench.data.dataset import Dataset
 
 BAYES, CLASS_PRIOR = "Bayes rule", "class prior"
 
@@ -23,6 +20,8 @@ def reference_metrics(dataset: Dataset, added: Any = None) -> dict[str, dict[str
     The class prior says the training split's class frequencies for every row: the floor. The Bayes rule says the true
     posterior: no training can beat it but by luck of the draw.
     """
+    from lossbench.evaluation import metrics
+
     result: dict[str, dict[str, float]] = {}
     for split, rows in (("val", dataset.val), ("test", dataset.test)):
         if rows is None:
@@ -40,10 +39,19 @@ def reference_metrics(dataset: Dataset, added: Any = None) -> dict[str, dict[str
     return result
 
 
-def record_references(store: Store, sweep: str, configs: Iterable[Mapping[str, Any]]) -> None:
-    """Record the references of every distinct data and seed of a sweep, as untrained children of it."""
-    distinct = {json.dumps(_judged_on(config), sort_keys=True, default=str): config for config in configs}
-    for config in distinct.values():
+def distinct_data(configs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return one config for every distinct data and seed."""
+    return list({json.dumps(_judged_on(config), sort_keys=True, default=str): config for config in configs}.values())
+
+
+def record_references(sweep: str, configs: Sequence[Mapping[str, Any]]) -> None:
+    """Record the references of the data of each of these configs, as untrained children of a sweep."""
+    # Late: who says which data are distinct does without torch.
+    from lossbench import experiment, preparation, recording
+    from lossbench.tracking.run import RunRecord
+
+    store = recording.store_of(configs[0])
+    for config in configs:
         fold = config["data"].get("fold")
         dataset, added = experiment.draw(config), preparation.added_metrics(config)
         own = preparation.collection({"metrics": added}, dataset.task) if added else None

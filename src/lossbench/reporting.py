@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lossbench.tracking.sweep import SweepRecord
 
 _log = logging.getLogger(__name__)
-REPORT, NAMES, PREDICTIONS, HISTORY = "report.html", "data.json", "predictions.parquet", "history.csv"
+REPORT, NAMES, HISTORY = "report.html", "data.json", "history.csv"
 EXPLANATION = "explanation.json"
 
 
@@ -116,6 +116,7 @@ def report_path(store: Store, sweeps: Sequence[str], found: Answer) -> Path:
 def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
     from lossbench.comparison.evidence import Evidence, Names
     from lossbench.comparison.predictions import Predictions
+    from lossbench.shards import PREDICTIONS
 
     def history(run: str) -> pd.DataFrame | None:
         data = read_artifact(store, run, f"{store.artifacts}/{run}/artifacts", HISTORY)

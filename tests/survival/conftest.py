@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lossbench.batched import context
 from lossbench.tracking.store import open_store
+from lossbench.workers import context
 
 # What the process does: text, since the server that it is forked from cannot import a test's own functions.
 COMMAND = """

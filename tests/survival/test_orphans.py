@@ -14,7 +14,7 @@ import pytest
 POOL = """
 import sys, time
 from concurrent.futures import ProcessPoolExecutor
-from lossbench.batched import _settle_in, context
+from lossbench.workers import _settle_in, context
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(1, mp_context=context(), initializer=_settle_in)
     print(pool.submit(__import__("os").getpid).result(), flush=True)

@@ -54,9 +54,9 @@ def test_every_row_of_a_long_history_arrives_in_allowed_batches(store: Store, mo
     sizes = []
     log_batch = store.client.log_batch
 
-    def counted(run_id: str, metrics: tuple = (), params: tuple = ()) -> None:
+    def counted(run_id: str, metrics: tuple = (), params: tuple = (), tags: tuple = ()) -> None:
         sizes.append(len(metrics))
-        log_batch(run_id, metrics, params)
+        log_batch(run_id, metrics, params, tags)
 
     run = start(store)
     monkeypatch.setattr(store.client, "log_batch", counted)

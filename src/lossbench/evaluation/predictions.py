@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +58,7 @@ def _table(name: str, dataset: Dataset, rows: Rows, columns: dict[str, NDArray[n
     return pa.table(keys | {key: pa.array(values, from_pandas=True) for key, values in columns.items()})
 
 
+@cache
 def _thin(n_rows: int, limit: int | None) -> NDArray[np.int64]:
     kept = n_rows if limit is None else min(limit, n_rows)
     return np.unique(np.linspace(0, n_rows - 1, kept).round().astype(np.int64))

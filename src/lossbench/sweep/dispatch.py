@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from rich.console import Console
 from lossbench import naming
 from lossbench.expansion import compose_all, expand
 from lossbench.progress import overall_bar
+from lossbench.references import distinct_data, record_references
+from lossbench.sweep.crew import Crew
 from lossbench.sweep.jobs import PlannedJob, check_jobs
 from lossbench.sweep.record import SweepFailed, recorded
 from lossbench.sweep.resuming import Earlier, deliver_waiting, look_back, show_plan
@@ -57,19 +60,25 @@ def run_sweep(
     """
     parser = OverridesParser.create(config_loader=loader)
     combinations = expand(*(parser.parse_overrides(list(grid)) for grid in grids))
-    if hasattr(launcher, "expect"):
-        launcher.expect(len(combinations))
-    jobs, left_out = check_jobs(combinations, compose_all(combinations, config, loader))
+    with Crew.of(launcher, len(combinations)) as crew:
+        return _run(combinations, config, loader, crew)
+
+
+def _run(
+    combinations: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader, crew: Crew
+) -> list[Sequence[JobReturn]]:
+    checked = crew.submit(check_jobs, combinations, compose_all(combinations, config, loader))
 
     from lossbench.tracking.resume import repair
     from lossbench.tracking.store import open_store
 
+    jobs, left_out = checked.result()
     shared = jobs[0].config
     tuning = _tuning(jobs, config, loader)
     mlruns = Path(shared["paths"]["mlruns"])
     store = open_store(mlruns, shared["tracking"]["uri"], shared["tracking"]["experiment"])
     name = config.hydra.runtime.choices.get("comparison") or naming.sweep_name([job.config for job in jobs])
-    console, launching, found = Console(), _Launching(launcher), []
+    console, found = Console(), []
     if shared["sweep"]["dry_run"]:
         show_plan(store, look_back(store, jobs), jobs, console)
         return []
@@ -77,11 +86,13 @@ def run_sweep(
     repair(store)
     with recorded(store, str(name), jobs, left_out, console) as (record, earlier):
         if tuning is not None:
-            found = tuned(tuning, store, record, launching, config.hydra.sweep.dir, console)
+            found = tuned(tuning, store, record, crew.launch, config.hydra.sweep.dir, console)
             jobs = in_best_setting(found, jobs, config, loader)
         todo = earlier.todo(jobs)
         with overall_bar(console, config.hydra.sweep.dir, len(todo)):
-            returns = _launch(jobs, todo, record, earlier, launching) if todo else {}
+            returns = _launch(jobs, todo, record, earlier, crew) if todo else {}
+        crew.share(partial(record_references, record.id), distinct_data([job.config for job in jobs]))
+        crew.leave()
         # Those that failed in training have a run of their own, and the leaderboard lists them.
         broken = [(jobs[place], each) for place, each in returns.items() if each.status == JobStatus.FAILED]
         if broken:
@@ -95,39 +106,14 @@ def run_sweep(
     return [[returns.get(place) or _kept(job, earlier) for place, job in enumerate(jobs)]]
 
 
-class _Launching:
-    """A launcher that is called more than once: the numbers of its jobs go on."""
-
-    def __init__(self, launcher: Launcher) -> None:
-        self._launcher = launcher
-        self._started = 0
-
-    def __call__(
-        self,
-        overrides: Sequence[Sequence[str]],
-        configs: Sequence[dict[str, Any]],
-        todo: Sequence[int] | None = None,
-    ) -> Sequence[JobReturn]:
-        """Run the jobs at these places, all without any, and return how they ended."""
-        wanted = range(len(overrides)) if todo is None else todo
-        first, self._started = self._started, self._started + len(wanted)
-        if hasattr(self._launcher, "launch_composed"):
-            # Told of the finished ones too: the numbers of a stack depend, in their last bits, on what is in it.
-            returns: Sequence[JobReturn] = self._launcher.launch_composed(
-                overrides, configs, initial_job_idx=first, todo=todo
-            )
-            return returns
-        return self._launcher.launch([overrides[place] for place in wanted], initial_job_idx=first)
-
-
 def _launch(
-    jobs: Sequence[PlannedJob], todo: Sequence[int], record: SweepRecord, earlier: Earlier, launching: _Launching
+    jobs: Sequence[PlannedJob], todo: Sequence[int], record: SweepRecord, earlier: Earlier, crew: Crew
 ) -> dict[int, JobReturn]:
     """Have the launcher run the jobs that are to do, and return how each ended, by its place among all."""
     told = [_told(job, record, earlier.checkpoint(job)) for job in jobs]
     overrides = [[*job.overrides, *_overrides(values)] for job, values in zip(jobs, told, strict=True)]
     configs = [_with(job.config, values) for job, values in zip(jobs, told, strict=True)]
-    return dict(zip(todo, launching(overrides, configs, todo), strict=True))
+    return dict(zip(todo, crew.launch(overrides, configs, todo), strict=True))
 
 
 def _kept(job: PlannedJob, earlier: Earlier) -> JobReturn:

@@ -129,16 +129,11 @@ def _close(
     """End every run of the sweep, with its answer where there is one, which is shown before the report is drawn."""
     from lossbench.answer import answer
     from lossbench.comparison.summary import summaries
-    from lossbench.recording import merge_predictions
-    from lossbench.references import record_references
-    from lossbench.reporting import keep_report
     from lossbench.tracking import address, read, resume
 
     found = None
     try:
         record.end_unfinished("KILLED" if status == "KILLED" else "FAILED")
-        if status == "FINISHED":
-            record_references(store, record.id, [job.config for job in jobs])
         if again or address.on_server(store.uri):
             resume.supersede_doubles(store, record.id, record.objectives.values())
         # Without a finished run there is nothing to rank, and what ended the sweep is what has to be said.
@@ -149,8 +144,13 @@ def _close(
         else:
             found.show(console)
         counting = set() if found is None else set(found.runs.loc[found.runs["status"] == "FINISHED", "run_id"])
-        merge_predictions(store, record, counting)
+        # Late: nothing of it has to be imported before the answer is shown.
+        from lossbench import shards
+
+        shards.merge(store, record, counting)
         if found is not None:
+            from lossbench.reporting import keep_report
+
             found = keep_report(store, record, found, [job.config for job in jobs])
     finally:
         failed = broken or (found is not None and (found.runs["status"] == "FAILED").any())

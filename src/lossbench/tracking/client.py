@@ -31,6 +31,7 @@ from mlflow.entities import (  # noqa: E402
     Metric,
     Param,
     Run,
+    RunTag,
 )
 from mlflow.entities.model_registry import ModelVersion  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
@@ -48,4 +49,5 @@ __all__ = [
     "ModelVersion",
     "Param",
     "Run",
+    "RunTag",
 ]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import requests
 from filelock import FileLock
 
-from lossbench.tracking.client import DatasetInput, Metric, MlflowClient, MlflowException, Param
+from lossbench.tracking.client import DatasetInput, Metric, MlflowClient, MlflowException, Param, RunTag
 
 if TYPE_CHECKING:
     from lossbench.tracking.store import Store
@@ -206,6 +206,8 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
         plain["metrics"] = [[each.key, each.value, each.timestamp, each.step] for each in values["metrics"]]
     if "params" in values:
         plain["params"] = [[each.key, each.value] for each in values["params"]]
+    if "tags" in values:
+        plain["tags"] = [[each.key, each.value] for each in values["tags"]]
     if "datasets" in values:
         plain["datasets"] = [each.to_dictionary() for each in values["datasets"]]
     return plain
@@ -217,6 +219,8 @@ def _rich(plain: dict[str, Any]) -> dict[str, Any]:
         values["metrics"] = [Metric(*each) for each in plain["metrics"]]
     if "params" in plain:
         values["params"] = [Param(*each) for each in plain["params"]]
+    if "tags" in plain:
+        values["tags"] = [RunTag(*each) for each in plain["tags"]]
     if "datasets" in plain:
         values["datasets"] = list(_datasets(plain["datasets"]))
     return values

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 import pandas as pd
 
 from lossbench.tracking.artifacts import Artifacts
-from lossbench.tracking.client import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from lossbench.tracking.client import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from lossbench.tracking.keys import PARAM_LIMIT, TAG_LIMIT, Keys, cut, tags_of
 from lossbench.tracking.outbox import outbox_of
 from lossbench.tracking.process import TAG as PROCESS
@@ -63,6 +63,7 @@ class RunRecord:
         self._history: dict[int, dict[str, float]] = {}
         self._waiting: list[Metric] = []
         self._held: list[Param] = []
+        self._tags: list[RunTag] = []
         self._infinite: dict[str, float] = {}
         self._flushed = time.monotonic()
         self.status: Status | None = None
@@ -159,16 +160,16 @@ class RunRecord:
     def flush(self) -> None:
         """Write what waits."""
         # Batch by batch, so that after an outage only what has not arrived is sent again.
-        while self._held or self._waiting:
-            # MLflow takes a thousand entries a call, params and metrics together.
-            metrics = self._waiting[: METRICS_PER_BATCH - len(self._held)]
-            self._outbox.send(self.id, "log_batch", metrics=metrics, params=self._held)
-            self._held = []
+        while self._held or self._tags or self._waiting:
+            # MLflow takes a thousand entries a call, params, tags and metrics together.
+            metrics = self._waiting[: METRICS_PER_BATCH - len(self._held) - len(self._tags)]
+            self._outbox.send(self.id, "log_batch", metrics=metrics, params=self._held, tags=self._tags)
+            self._held, self._tags = [], []
             del self._waiting[: len(metrics)]
         self._flushed = time.monotonic()
 
     def tag(self, key: str, value: object) -> None:
-        """Set one tag of a run that has started (3 ms: prefer those of `start`)."""
+        """Set one tag of a run that has started (3 ms: prefer those of `start`, or of `finish`)."""
         self._outbox.send(self.id, "set_tag", key=key, value=cut(value, TAG_LIMIT))
 
     def dataset(
@@ -212,8 +213,13 @@ class RunRecord:
         rows = [{"epoch": step, **self._history[step]} for step in sorted(self._history)]
         return pd.DataFrame(rows, columns=None if rows else ["epoch"])
 
-    def finish(self, metrics: Mapping[str, float] | None = None, status: Status = "FINISHED") -> None:
-        """Write the final metrics and end the run.
+    def finish(
+        self,
+        metrics: Mapping[str, float] | None = None,
+        status: Status = "FINISHED",
+        tags: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the final metrics and tags, and end the run.
 
         Raises
         ------
@@ -226,11 +232,13 @@ class RunRecord:
         now, last = _milliseconds(), max(self._history, default=-1) + 1
         for key, value in (metrics or {}).items():
             self._wait({key: value}, now, last if key in curves else 0)
+        infinite = ", ".join(f"{key}={value}" for key, value in self._infinite.items())
+        # Tags of their own would cost a call, which is a twentieth of a run of the batched engine.
+        given = tags_of({**(tags or {}), "lossbench.infinite": infinite or None})
+        self._tags = [RunTag(key, value) for key, value in given.items()]
         self.flush()
         if self._history:
             self.artifacts.table(self.history, HISTORY)
-        if self._infinite:
-            self.tag("lossbench.infinite", ", ".join(f"{key}={value}" for key, value in self._infinite.items()))
         self._terminate(status)
 
     def fail(self, traceback_text: str) -> None:

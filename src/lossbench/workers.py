@@ -1,0 +1,137 @@
+"""Processes that share a sweep's work, forked from a server that imports while the sweep is being composed."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import pickle
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
+from multiprocessing.context import BaseContext
+from types import FrameType, TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+from lossbench.orphans import end_with_parent
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+# So many jobs are trained sooner than another process has imported torch.
+_FEW = 16
+_LEAVE_SECONDS = 10.0
+_busy = False
+
+
+def available() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def context() -> BaseContext:
+    """Return how worker processes start: from a server that has imported all that they need, where there is one."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload(
+        [
+            "lossbench.batched",
+            "lossbench.recording",
+            "lossbench.experiment",
+            "lossbench.sweep.jobs",
+            "lossbench.tracking.store",
+            "torch._dynamo",  # torch's optimizers import it when the first of them is made: a second
+        ]
+    )
+    return found
+
+
+class Workers:
+    """So many processes, started when there is something to do; the server that they come from starts at once.
+
+    Leaving the block waits for them; an exception that leaves it ends them.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._context = context()
+        self._pool: ProcessPoolExecutor | None = None
+        if self._context.get_start_method() == "forkserver":
+            from multiprocessing.forkserver import ensure_running
+
+            ensure_running()
+
+    @classmethod
+    def enough_for(cls, jobs: int, processes: int | None) -> Self | None:
+        """Return what so many jobs are worth; None where this process does them sooner alone."""
+        number = 1 if jobs <= _FEW else processes or available()
+        return cls(number) if number > 1 else None
+
+    def submit(self, work: Callable[_P, _T], /, *arguments: _P.args, **keywords: _P.kwargs) -> Future[_T]:
+        """Have a worker do something; what it raises reaches the caller."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self.number, mp_context=self._context, initializer=_settle_in)
+        return self._pool.submit(_do, partial(work, *arguments, **keywords))
+
+    def abandon(self) -> None:
+        """End the processes now, with whatever they are doing."""
+        if self._pool is None:
+            return
+        # A worker has heard a terminal's Ctrl-C itself; whoever else interrupts speaks to this process alone.
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = None
+        children = multiprocessing.active_children()
+        for child in children:
+            child.terminate()
+        # What they were recording is ended by us next, so they must be gone.
+        for child in children:
+            child.join(_LEAVE_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.abandon()
+        elif self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+
+def _settle_in() -> None:
+    end_with_parent()
+    signal.signal(signal.SIGINT, _interrupt)
+    # What was imported lives as long as the worker: no collection needs to look at it again.
+    gc.freeze()
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """Let a Ctrl-C end what is being done; between two pieces of work the command itself sees to it."""
+    if _busy:
+        raise KeyboardInterrupt
+
+
+def _do(work: Callable[[], _T]) -> _T:
+    global _busy
+    _busy = True
+    try:
+        return work()
+    except Exception as error:
+        sent = _portable(error)
+        if sent is error:
+            raise
+        raise sent from error
+    finally:
+        _busy = False
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an exception that reaches another process: itself, unless it cannot be sent or read there."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
