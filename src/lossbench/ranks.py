@@ -24,10 +24,10 @@ from typing import Any
 
 import torch.distributed as dist
 
-from lossbench.batched import context
 from lossbench.errors import UserError
 from lossbench.orphans import end_with_parent
 from lossbench.training.ranks import Ranks, world_of
+from lossbench.workers import context
 
 # Validation on rank zero is all that the others may have to wait for.
 PATIENCE = timedelta(minutes=30)

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossbench import ranks as others
-from lossbench.batched import context
 from lossbench.errors import CannotServe, UserError
 from lossbench.experiment import compose, prepare
 from lossbench.training.fit import Fit
@@ -22,6 +21,7 @@ from lossbench.training.job import Job
 from lossbench.training.learner import Learner
 from lossbench.training.ranks import Ranks, world_of
 from lossbench.training.trainer import build_trainer, fit, quiet
+from lossbench.workers import context
 
 CONF = Path(__file__).parents[2] / "conf"
 TASKS = {

@@ -243,7 +243,9 @@ def find_sweep(store: Store, name_or_id: str) -> Sweep:
     """
     known = sweeps(store)
     if not known:
-        raise UserError(f"the experiment {store.experiment!r} in {store.place} holds no sweep yet")
+        raise UserError(
+            f"the experiment {store.experiment!r} in {store.place} holds no sweep yet, so none like {name_or_id!r}"
+        )
     if name_or_id == "last":
         return known[0]
     exact = [sweep for sweep in known if name_or_id in (sweep.id, sweep.name)]
