@@ -33,6 +33,8 @@ def component(config: Mapping[str, Any], key: str) -> Any:
         return None
     try:
         return _made(node)
+    except (TypeError, ValueError, AttributeError) as error:  # of its flags, as in _partial_: [1]
+        raise UserError(f"{key}: {_one_line(error)}") from error
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -83,6 +85,11 @@ def blame(key: str) -> Iterator[None]:
         raise
     except (ValueError, TypeError) as error:
         raise UserError(f"{key}: {error}") from error
+    except (MemoryError, RuntimeError) as error:
+        # torch has no type of its own for what the processor's memory cannot hold
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise UserError(f"{key}: it does not fit into memory: {_one_line(error)}") from error
+        raise
 
 
 def _at(config: Mapping[str, Any], key: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+from lossbench.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -102,11 +105,61 @@ def plain(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
     """
     result = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(result, dict)
+    require_shape(result)
     named = {str(key): value for key, value in choices.items() if not str(key).startswith("hydra/")}
     return {
         **{str(key): value for key, value in result.items()},
         "choices": _regularizer_names(named, result),
     }
+
+
+def require_shape(config: Mapping[Any, Any]) -> None:
+    """Refuse a config that lacks a key, or has something else where a group of keys belongs.
+
+    Raises
+    ------
+    UserError
+        Naming the first of them.
+    """
+    for section, wanted in _shape().items():
+        node: Any = config
+        for part in section.split("."):
+            node = node.get(part)
+        if node is None and section in _MAY_BE_NULL:
+            continue
+        if node is None:
+            raise UserError(f"{section} is missing, and nothing works without")
+        if not isinstance(node, Mapping):
+            has = ", ".join(wanted) or "components by name"
+            raise UserError(f"{section} is a group of keys ({has}), got {node!r}")
+        for key in wanted:
+            if key not in node:
+                raise UserError(f"{section}.{key} is missing, and nothing works without")
+        if "_target_" in wanted and not isinstance(node["_target_"], str):
+            raise UserError(f"{section}._target_ is the name of a class or function, got {node['_target_']!r}")
+    for key in _ALONE:
+        if key not in config:
+            raise UserError(f"{key} is missing, and nothing works without")
+
+
+# Where null is a choice, and keys at the top.
+_MAY_BE_NULL, _ALONE = ("scheduler",), ("seed", "ckpt_path", "export")
+
+
+@functools.cache
+def _shape() -> dict[str, tuple[str, ...]]:
+    """Return the groups of keys that every config has, those that have them inside first, and which keys are read."""
+
+    def keys(file: str) -> Any:
+        return OmegaConf.to_container(OmegaConf.load(conf_dir() / file), resolve=False)
+
+    train = keys("train.yaml")
+    sections = {name: tuple(train[name]) for name in ("select", "compare", "sweep", "training", "paths")}
+    parts = dict.fromkeys(("data", "model", "loss", "weighting", "optimizer", "scheduler"), ("_target_",))
+    named = dict.fromkeys(("regularizer", "callbacks", "metrics"), ())
+    tracking = tuple(keys("tracking/mlflow.yaml"))
+    trainer = ("accelerator", "devices", "max_epochs")
+    return {**sections, **parts, **named, "trainer": trainer, "tracking": tracking, "tracking.loggers": ()}
 
 
 def _regularizer_names(choices: dict[str, Any], config: Mapping[Any, Any]) -> dict[str, Any]:

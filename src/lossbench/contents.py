@@ -41,6 +41,14 @@ def job_identity(config: Mapping[str, Any], data_digest: str = "") -> str:
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
+def named(configs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the digest that every file and imported module of a person's own has now, of those that configs name."""
+    forget()
+    texts = {text for config in configs for text in _texts(composition.identity(config).values())}
+    found = {text: _file_digest(text) or (_module_digest(text) if _DOTTED.fullmatch(text) else None) for text in texts}
+    return {text: digest for text, digest in found.items() if digest is not None}
+
+
 def forget() -> None:
     """Look at files and modules anew: they may have changed since another sweep of this process."""
     _module_digest.cache_clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -26,11 +27,17 @@ from lossbench import composition
 from lossbench.errors import UserError
 
 JOB_FAILED, USER_ERROR = 1, 2
+_LONGEST = 690
 _PLACES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[str, int]:
     """Return the line and the exit status for an error that ended a command with these arguments."""
+    message, status = _explained(error, arguments)
+    return _printable(_flat(message)), status
+
+
+def _explained(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, UserError):
         return _flat(str(error)), USER_ERROR
     if isinstance(error, MissingConfigException):
@@ -54,7 +61,16 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[str, i
         return str(error), JOB_FAILED
     if type(error).__name__ in ("BrokenProcessPool", "TerminatedWorkerError"):
         return "a worker process was killed (out of memory?): the same command goes on with what is left", JOB_FAILED
-    return f"{type(error).__name__}: {_flat(str(error))}", JOB_FAILED
+    if _raised_by(error, "hydra", "omegaconf"):
+        # Assertions and type errors over values that nobody expected there: what Hydra reads is what was typed.
+        return f"the config cannot be read: {type(error).__name__}: {error}", USER_ERROR
+    return f"{type(error).__name__}: {error}", JOB_FAILED
+
+
+def _raised_by(error: BaseException, *packages: str) -> bool:
+    """Whether an error comes out of one of these packages, not out of what they call."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).partition(".")[0] in packages
 
 
 def outside_a_job(error: OSError) -> str | None:
@@ -130,3 +146,9 @@ def _known_keys(arguments: Sequence[str]) -> list[str]:
 
 def _flat(text: str) -> str:
     return " ".join(text.split())
+
+
+def _printable(line: str) -> str:
+    """Show what would move the cursor or turn the line around by its code, and the middle of a long line by dots."""
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 210]} ... {shown[-200:]}"

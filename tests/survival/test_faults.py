@@ -5,6 +5,8 @@ The table of all of them (fault, message, exit status, runs kept) is printed aft
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import resource
@@ -58,6 +60,12 @@ def interrupted(scores, target):
 
 def leaving(scores, target):
     raise SystemExit(3)
+
+def changing(scores, target):
+    if scores.requires_grad:
+        with open("table.csv", "a") as table:
+            table.write("\\n99,99,yes")
+    return per_row(scores, target)
 
 def exploding(scores, target):
     return per_row(scores, target) * 1e38 * 1e10
@@ -113,6 +121,15 @@ FAULTS = [
     Fault("unknown key in a group", ("trainer.max_epoch=3",), ("trainer.max_epoch", "max_epochs")),
     Fault("unknown choice", ("loss=focl",), ("loss=focl", "did you mean focal?")),
     Fault("unknown group", ("losss=focal",), ("losss",)),
+    Fault("a group that is missing", ("~loss",), ("loss is missing",)),
+    Fault("a group without a choice", ("optimizer=null",), ("Config group", "NoneType")),
+    Fault("a number for a group", ("compare=3",), ("compare", "group of keys", "3")),
+    Fault("a sweep with a number for a group", ("-m", "select=3"), ("select", "group of keys", "3")),
+    Fault("a key that is missing", ("~select.min_delta",), ("select.min_delta", "missing")),
+    Fault("a list for a choice", ("data=[null]",), ("config",)),
+    Fault("null for a group of a sweep", ("-m", "callbacks=null"), ("config", "NoneType")),
+    Fault("letters that move the cursor", ("seed='\x1b[31m\x1e'",), ("\\x1b[31m",)),
+    Fault("an override without end", (f"seed={'x' * 5000}",), ("seed", " ... ")),
     Fault("missing value", ("data=table", "data.target=y"), ("data.path", "needs a value")),
     Fault("text for a number", ("trainer.max_epochs=ten",), ("trainer.max_epochs", "'ten'")),
     Fault("negative epochs", ("trainer.max_epochs=-1",), ("trainer.max_epochs", "-1")),
@@ -165,6 +182,23 @@ FAULTS = [
     Fault(
         "truncated Parquet", ("data=table", "data.path=t.parquet", "data.target=y"), ("t.parquet",), around="parquet"
     ),
+    Fault("a table that may not be read", TABULAR, ("table.csv", "ermission denied"), around="unreadable"),
+    Fault("a table larger than memory", TABULAR, ("table.csv", "memory"), around="large"),
+    Fault("a draw larger than memory", ("data.negatives=1000000000000",), ("data", "memory")),
+    Fault(
+        "a table that changes under the sweep",
+        (
+            "-m",
+            "hydra/launcher=basic",
+            *TABULAR,
+            "loss=mine",
+            "loss.function.path=mine_for_faults.changing",
+            "seed=0,1",
+        ),
+        ("table.csv", "changed while the sweep ran"),
+        1,
+        FINISHED * 2,
+    ),
     Fault("a folder as a table", ("data=table", "data.path=conf", "data.target=y"), ("conf",)),
     Fault("too few rows", TABULAR, ("rows",), around="three_rows"),
     Fault("a fold that is not there", ("data=iris", "data.fold=9"), ("fold", "9")),
@@ -201,6 +235,9 @@ FAULTS = [
     Fault("another program's database", ("paths.mlruns=other", *TINY), ("is not MLflow's",), around="foreign_database"),
     Fault("a database of a newer MLflow", ("paths.mlruns=other", *TINY), ("newer MLflow",), around="newer_database"),
     Fault("an experiment that was deleted", ("tracking.experiment=gone", *TINY), ("is deleted",), around="deleted"),
+    Fault("a database of an older MLflow", ("paths.mlruns=other", *TINY), ("older MLflow",), around="older_database"),
+    Fault("two experiments of one name at once", ("tracking.experiment=raced", *TINY), (), 0, FINISHED, "raced"),
+    Fault("a path that is too long", (f"paths.mlruns={'p' * 300}", *TINY), ("too long",)),
     Fault("MLflow's file store", ("tracking.uri=file:/somewhere", *TINY), ("tracking.uri",)),
     Fault("an unknown kind of store", ("tracking.uri=ftp://somewhere", *TINY), ("tracking.uri", "ftp")),
     Fault("a server that is not there", ("tracking.uri=http://127.0.0.1:9", *TINY), ("does not answer",)),
@@ -255,6 +292,51 @@ def read_only() -> Iterator[None]:
 
 
 @contextmanager
+def unreadable() -> Iterator[None]:
+    # Root may read whatever its mode: as with `read_only`, what the system answers to others.
+    real = io.open
+
+    def denied(file: Any, *arguments: Any, **more: Any) -> Any:
+        if Path(str(file)).name == "table.csv":
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return real(file, *arguments, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(io, "open", denied)
+        patch.setattr("builtins.open", denied)
+        yield
+
+
+@contextmanager
+def large() -> Iterator[None]:
+    """No more memory than this process has, and some for the lines of a table: not for its columns."""
+    Path("table.csv").write_text(TABLE + "\n" + "1,2,yes\n" * 4_000_000)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 60_000_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@contextmanager
+def raced() -> Iterator[None]:
+    """Another machine makes the experiment just after we have looked for it."""
+    from lossbench.tracking.client import MlflowClient
+
+    real = MlflowClient.create_experiment
+
+    def late(self: MlflowClient, name: str, **more: Any) -> str:
+        real(self, name, **more)
+        return real(self, name, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MlflowClient, "create_experiment", late)
+        yield
+
+
+@contextmanager
 def database(make: Callable[[Path], None]) -> Iterator[None]:
     Path("other").mkdir()
     make(Path("other/mlflow.db"))
@@ -274,6 +356,12 @@ def newer(file: Path) -> None:
     with closing(sqlite3.connect(file)) as other, other:
         other.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
         other.execute("INSERT INTO alembic_version VALUES ('of the future')")
+
+
+def older(file: Path) -> None:
+    open_store(file.parent)
+    with closing(sqlite3.connect(file)) as other, other:
+        other.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
 
 
 @contextmanager
@@ -343,6 +431,10 @@ AROUND: dict[str, Callable[[], Any]] = {
     "no_database": lambda: database(rubbish_file),
     "foreign_database": lambda: database(foreign),
     "newer_database": lambda: database(newer),
+    "older_database": lambda: database(older),
+    "unreadable": unreadable,
+    "large": large,
+    "raced": raced,
     "deleted": deleted,
     "full_disk": full_disk,
     "port": port,
@@ -411,7 +503,7 @@ def command(
 def runs_of(mlruns: Path) -> dict[str, str]:
     """The status of every job in a store."""
     file = mlruns / "mlflow.db"
-    if not file.exists():
+    if not os.path.exists(file):  # not Path's own, which raises where a name is too long
         return {}
     with closing(sqlite3.connect(file)) as store:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 from rich.console import Console
 
-from lossbench import naming
+from lossbench import contents, naming
 from lossbench.expansion import compose_all, expand
 from lossbench.progress import overall_bar
 from lossbench.references import distinct_data, record_references
@@ -90,7 +90,9 @@ def _run(
             jobs = in_best_setting(found, jobs, config, loader)
         todo = earlier.todo(jobs)
         with overall_bar(console, config.hydra.sweep.dir, len(todo)):
+            before = contents.named(job.config for job in jobs)
             returns = _launch(jobs, todo, record, earlier, crew) if todo else {}
+            _require_unchanged(before, jobs)
         crew.share(partial(record_references, record.id), distinct_data([job.config for job in jobs]))
         crew.leave()
         # Those that failed in training have a run of their own, and the leaderboard lists them.
@@ -104,6 +106,17 @@ def _run(
     if found:
         finish_tuning(found, record.id)
     return [[returns.get(place) or _kept(job, earlier) for place, job in enumerate(jobs)]]
+
+
+def _require_unchanged(before: Mapping[str, str], jobs: Sequence[PlannedJob]) -> None:
+    """Fail a sweep whose runs did not all see the same table or code; the same command trains them anew."""
+    after = contents.named(job.config for job in jobs)
+    changed = sorted(name for name, digest in before.items() if after.get(name) != digest)
+    if changed:
+        raise SweepFailed(
+            f"{', '.join(changed)} changed while the sweep ran, so that its runs may have seen different contents: "
+            "the same command trains them anew"
+        )
 
 
 def _launch(

@@ -66,7 +66,7 @@ def build_trainer(
             # Rows go to the loggers once an epoch, from the learner.
             log_every_n_steps=0,
         )
-    except (TypeError, ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
+    except Exception as error:  # it has seen nothing but its settings
         raise UserError(f"trainer: {_one_line(error)}") from error
     if trainer.world_size != world:
         raise UserError(
