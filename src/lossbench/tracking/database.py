@@ -1,4 +1,4 @@
-"""The sqlite file of a store: made whole or not at all, checked before MLflow touches it."""
+"""The database of a store: made whole or not at all, by one process at a time; a sqlite file is checked besides."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 import os
 import re
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import mlflow.store
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, NullPool, create_engine, event, text
 
 from lossbench.errors import UserError
 from lossbench.tracking.client import VERSION
@@ -48,6 +48,28 @@ def make_folder(folder: Path) -> None:
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"the folder {folder} cannot be written: choose another with paths.mlruns")
+
+
+@contextmanager
+def one_maker(uri: str) -> Iterator[None]:
+    """Keep other machines from making MLflow's tables in a PostgreSQL database while the block may do it.
+
+    Two that make them in an empty database at once break each other's migrations, and a lock on a file does not reach
+    from one machine to the other. PostgreSQL's own lock ends with the connection, whatever ends us
+    (https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS).
+
+    Raises
+    ------
+    sqlalchemy.exc.OperationalError
+        Where another holds it for two minutes.
+    """
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # seconds, which the others need not wait for
+
+    engine = create_engine(uri, poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("SET lock_timeout = '120s'"))
+        connection.execute(text("SELECT pg_advisory_lock(hashtext('lossbench'))"))
+        yield
 
 
 def prepare(file: Path, artifacts: Path) -> None:
@@ -101,7 +123,6 @@ def age(version: str) -> Literal["older", "same", "newer"]:
 def upgrade(file: Path, version: str) -> Path:
     """Bring an older schema up to that of the installed MLflow; return the copy of what was before."""
     from mlflow.store.db.utils import _upgrade_db
-    from sqlalchemy import create_engine
 
     kept = file.with_name(f"{file.name}.before-{VERSION}-{version}")
     with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(kept)) as copy:

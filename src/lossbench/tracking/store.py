@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -96,7 +96,8 @@ def open_store(mlruns: Path, uri: str | None = None, experiment: str | None = No
         with _lock(mlruns / "store.lock" if file is None else file.with_name(file.name + ".lock")):
             if file is not None:
                 database.prepare(file, artifacts=mlruns / "artifacts")
-            return _open_experiment(where, name, mlruns)
+            with database.one_maker(where) if address.scheme_of(where) == "postgresql" else nullcontext():
+                return _open_experiment(where, name, mlruns)
 
 
 def _open_experiment(uri: str, name: str, mlruns: Path) -> Store:
@@ -155,6 +156,8 @@ def _one_line(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         shown = address.mask(uri)
+        if isinstance(error, ImportError) and address.scheme_of(uri) == "postgresql":
+            first += ": pip install 'lossbench[postgresql]' brings the driver of postgresql+psycopg://..."
         raise UserError(f"the store {shown} cannot be opened: {first.replace(uri, shown)}") from error
     finally:
         logger.setLevel(level)
