@@ -29,6 +29,14 @@ sys.exit(dispatch(arguments))
 """
 
 
+def tracks(process: int) -> bool:
+    """Whether a process only cleans up after others; one that is gone does nothing."""
+    try:
+        return b"resource_tracker" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return True
+
+
 class Killable:
     """A store and commands over it."""
 
@@ -71,14 +79,18 @@ class Killable:
 
     @staticmethod
     def workers_of(command: int) -> list[int]:
-        """Return the processes that work for a command: its children, and those that its own server forked for it."""
+        """Return the processes that train for a command: its children, and those that its own server forked for it.
+
+        Not joblib's resource tracker, which is started again when it is gone, and the command goes on.
+        """
         parents: dict[int, int] = {}
         for folder in Path("/proc").iterdir():
             if folder.name.isdecimal():
                 with suppress(OSError):
                     parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         server = parents.get(command)
-        return [child for child, parent in parents.items() if child != command and parent in (command, server)]
+        found = [child for child, parent in parents.items() if child != command and parent in (command, server)]
+        return [child for child in found if not tracks(child)]
 
     @staticmethod
     def wait(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
