@@ -1,59 +1,161 @@
-"""Measure what a store costs: CPU time and rows a second of recording, and how much the database grows by a run.
+"""Measure what a store costs: runs a minute, rows a second, and how much database and disk a run takes.
 
-.venv/bin/python scripts/bench/store.py --runs 300
+    .venv/bin/python scripts/bench/store.py                                  # sqlite, one writer
+    .venv/bin/python scripts/bench/store.py --writers 4 --history none
+    .venv/bin/python scripts/bench/store.py --uri postgresql://ann@127.0.0.1/runs --database postgresql://ann@127.0.0.1/runs
+    .venv/bin/python scripts/bench/store.py --uri http://127.0.0.1:5000 --database postgresql://ann@127.0.0.1/runs
+
+One real run is trained; then its record, with its files, is written again and again through the code that records a
+sweep's jobs, by one process or several at once. Writes into the experiment `bench` of the store that is given.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import sqlite3
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+
+def write(uri: str, mlruns: Path, runs: int, kept: Mapping[str, Any], ready: Any, spent: Any) -> None:
+    """Record a run again and again, and say how much processor time that took."""
+    from lossbench import recording
+    from lossbench.experiment import prepare
+    from lossbench.tracking.outbox import outbox_of
+    from lossbench.tracking.store import open_store
+
+    store = open_store(mlruns, uri, "bench")
+    config, job = kept["config"], prepare(kept["config"])
+    ready.wait()
+    cpu = time.process_time()
+    for _ in range(runs):
+        with recording.started(store, config, job, hold=True) as record:
+            recording.keep_history(record, config, kept["history"])
+            for name, data in kept["files"].items():
+                record.artifacts.bytes(data, name)
+            record.finish(kept["metrics"])
+    outbox_of(store).deliver_patiently()
+    spent.put(time.process_time() - cpu)
+
+
+def one_run(folder: Path, epochs: int, history: str) -> dict[str, Any]:
+    """Train and record a run, and return what its record is made of."""
+    from lossbench.experiment import compose, run
+    from lossbench.recording import PREDICTIONS
+
+    mlruns = folder / "once"
+    config = compose(
+        [
+            f"paths.mlruns={mlruns}",
+            f"tracking.uri=sqlite:///{mlruns}/mlflow.db",
+            f"trainer.max_epochs={epochs}",
+            f"tracking.history={history}",
+        ]
+    )
+    result = run(config)
+    artifacts = mlruns / "artifacts" / result.run_id / "artifacts"
+    # The predictions of a sweep's jobs stand in one file of the sweep.
+    predictions = artifacts / PREDICTIONS
+    own = [file for file in artifacts.rglob("*") if file.is_file() and file != predictions]
+    written = ("config.yaml", "history.csv")  # by the record itself
+    files = {str(file.relative_to(artifacts)): file.read_bytes() for file in own if file.name not in written}
+    disk = [file.stat().st_blocks * 512 for file in own]
+    return {
+        "config": config,
+        "history": result.fit.history,
+        "metrics": result.metrics,
+        "files": files,
+        "disk": sum(disk),
+        "count": len(disk),
+        "predictions": predictions.stat().st_size,
+    }
+
+
+def meter(database: str) -> Callable[[], tuple[int, int]]:
+    """Return what reads the bytes of a database and the rows of its metrics."""
+    if database.startswith("sqlite"):
+        file = Path(database.removeprefix("sqlite:///"))
+
+        def of_file() -> tuple[int, int]:
+            with closing(sqlite3.connect(file)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                rows = connection.execute("SELECT COUNT(*) FROM metrics").fetchone()[0]
+            return file.stat().st_size, rows
+
+        return of_file
+
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(database)
+
+    def of_server() -> tuple[int, int]:
+        with engine.connect() as connection:
+            size = connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one()
+            return size, connection.execute(text("SELECT COUNT(*) FROM metrics")).scalar_one()
+
+    return of_server
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--runs", type=int, default=300, help="in all, over the writers")
+    parser.add_argument("--writers", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--history", default="every", help="tracking.history: every, none or a number")
+    parser.add_argument("--uri", help="tracking.uri; sqlite in a folder that is removed, unless given")
+    parser.add_argument("--database", help="address of the database behind --uri, to measure its growth")
     given = parser.parse_args()
 
-    from lossbench.experiment import compose, run
-    from lossbench.tracking.run import RunRecord
     from lossbench.tracking.store import open_store
 
     with tempfile.TemporaryDirectory() as folder:
         mlruns = Path(folder) / "mlruns"
-        # A real run says what a run holds.
-        result = run(compose([f"paths.mlruns={mlruns}", f"trainer.max_epochs={given.epochs}"]))
-        store = open_store(mlruns)
-        like = store.client.get_run(result.run_id).data
-        epochs = [{key: value for key, value in row.items() if key != "epoch"} for row in result.fit.history]
-        tags = {key: value for key, value in like.tags.items() if key.startswith(("lossbench.", "version."))}
-        for key in ("lossbench.role", "lossbench.sweep", "lossbench.objective", "lossbench.process"):
-            tags.pop(key, None)
-
-        def size() -> int:
-            return sum(file.stat().st_size for file in mlruns.glob("mlflow.db*"))
-
-        before, started, cpu = size(), time.perf_counter(), time.process_time()
-        for number in range(given.runs):
-            with RunRecord.start(store, f"s{number}", role="run", params=like.params, tags=tags) as record:
-                record.log(enumerate(epochs), hold=True)
-                record.finish(result.metrics)
-        seconds, busy = time.perf_counter() - started, time.process_time() - cpu
-        rows = given.runs * (len(epochs) * len(epochs[0]) + len(result.metrics))
+        uri = given.uri or f"sqlite:///{mlruns / 'mlflow.db'}"
+        database = given.database or uri
+        kept = one_run(Path(folder), given.epochs, given.history)
+        open_store(mlruns, uri, "bench")
+        measure = meter(database)
+        spawn = multiprocessing.get_context("spawn")
+        ready, spent = spawn.Barrier(given.writers + 1), spawn.Queue()
+        each = given.runs // given.writers
+        writers = [
+            spawn.Process(target=write, args=(uri, mlruns, each, kept, ready, spent)) for _ in range(given.writers)
+        ]
+        for writer in writers:
+            writer.start()
+        size, rows = measure()
+        ready.wait()
+        started = time.perf_counter()
+        busy = sum(spent.get() for _ in writers)
+        seconds = time.perf_counter() - started
+        for writer in writers:
+            writer.join()
+        size_after, rows_after = measure()
+        runs = each * given.writers
         found = {
-            "runs": given.runs,
+            "store": uri.split(":")[0],
+            "writers": given.writers,
+            "runs": runs,
             "epochs": given.epochs,
-            "rows a run": rows / given.runs,
-            "runs a minute": 60 * given.runs / seconds,
-            "runs a minute of CPU time": 60 * given.runs / busy,
-            "rows a second of CPU time": rows / busy,
-            "database growth a run, kB": (size() - before) / given.runs / 1000,
+            "history": given.history,
+            "rows a run": (rows_after - rows) / runs,
+            "runs a minute": 60 * runs / seconds,
+            "rows a second": (rows_after - rows) / seconds,
+            "processor time of the writers a run, ms": 1000 * busy / runs,
+            "database growth a run, kB": (size_after - size) / runs / 1000,
+            "artifacts a run, kB on disk": kept["disk"] / 1000,
+            "files a run": kept["count"],
+            "predictions a run, kB": kept["predictions"] / 1000,
         }
-        json.dump({key: round(value, 1) for key, value in found.items()}, sys.stdout, indent=1)
+        json.dump({key: round(value, 1) if isinstance(value, float) else value for key, value in found.items()},
+                  sys.stdout)  # fmt: skip
         print()
 
 
