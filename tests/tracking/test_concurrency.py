@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from lossbench.errors import UserError
 from lossbench.tracking import read
 from lossbench.tracking.store import Store, open_store
 
@@ -234,3 +235,20 @@ def test_a_sweep_on_postgresql_behind_a_server(
     engine.dispose()
     # Two epochs, and the selected one's value behind them.
     assert {rows[run_id] for run_id in jobs_of["run_id"]} == {3}
+
+
+@pytest.mark.slow(sample=False)
+def test_tables_of_another_mlflow_on_postgresql_are_refused(postgresql: str, tmp_path: Path) -> None:
+    open_store(tmp_path, postgresql)
+    engine = create_engine(postgresql)
+    with engine.begin() as connection:
+        version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        connection.execute(text("UPDATE alembic_version SET version_num = 'of the future'"))
+    try:
+        with pytest.raises(UserError, match=r"written by a newer MLflow than .* \(schema of the future\)"):
+            open_store(tmp_path, postgresql)
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :version"), {"version": version})
+        engine.dispose()
+    assert open_store(tmp_path, postgresql).experiment == "lossbench"

@@ -103,6 +103,29 @@ def test_files_that_no_run_owns_are_removed_only_when_asked_to(store: Store, pla
     going.kill()
 
 
+def test_files_of_another_store_in_the_same_folder_are_not_taken_for_nobodys(
+    store: Store, place: Path, doctor: Doctor
+) -> None:
+    elsewhere = place.parent / "elsewhere.db"
+    with (
+        closing(sqlite3.connect(place / "mlflow.db")) as source,
+        closing(sqlite3.connect(elsewhere)) as copy,
+    ):
+        source.backup(copy)
+    uri = f"sqlite:///{elsewhere}"
+    with RunRecord.start(open_store(place, uri), "a", role="run") as run:
+        run.artifacts.text("a", "a.txt")
+    assert doctor("--remove-orphans") == (0, "nothing is wrong\n")
+    assert doctor("--remove-orphans", "--uri", uri) == (0, "nothing is wrong\n")
+    assert (place / "artifacts" / run.id / "artifacts" / "a.txt").exists()
+    store.client._tracking_client.store.engine.dispose()
+    for file in place.glob("mlflow.db*"):
+        file.unlink()
+    (place / "artifacts" / ("0" * 32)).mkdir()
+    status, out = doctor("--uri", uri)
+    assert (status, "artifacts of 1 runs" in out) == (1, True)
+
+
 def test_a_moved_store(store: Store, place: Path, doctor: Doctor) -> None:
     with RunRecord.start(store, "a", role="run") as run:
         run.artifacts.text("hello", "a.txt")

@@ -148,10 +148,10 @@ def test_every_schema_that_this_mlflow_knows_is_told_by_its_text_as_alembic_tell
     assert head in versions
     for version in versions:
         if version == head:
-            database._check_schema(tmp_path / "mlflow.db", version)
+            database._check_schema(str(tmp_path / "mlflow.db"), version, "do it")
             continue
         with pytest.raises(UserError, match="an older MLflow"):
-            database._check_schema(tmp_path / "mlflow.db", version)
+            database._check_schema(str(tmp_path / "mlflow.db"), version, "do it")
 
 
 @pytest.mark.parametrize(

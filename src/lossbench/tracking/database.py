@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import mlflow.store
-from sqlalchemy import Engine, NullPool, create_engine, event, text
+from sqlalchemy import Engine, NullPool, create_engine, event, inspect, text
 
 from lossbench.errors import UserError
+from lossbench.tracking import address
 from lossbench.tracking.client import VERSION
 
 _BUSY_SECONDS = 20.0
@@ -60,8 +61,10 @@ def one_maker(uri: str) -> Iterator[None]:
 
     Raises
     ------
+    UserError
+        Where the tables are those of an older or newer MLflow.
     sqlalchemy.exc.OperationalError
-        Where another holds it for two minutes.
+        Where another holds the lock for two minutes.
     """
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # seconds, which the others need not wait for
 
@@ -69,6 +72,12 @@ def one_maker(uri: str) -> Iterator[None]:
     with engine.connect() as connection:
         connection.execute(text("SET lock_timeout = '120s'"))
         connection.execute(text("SELECT pg_advisory_lock(hashtext('lossbench'))"))
+        if inspect(connection).has_table("alembic_version"):
+            version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            if version is not None:
+                _check_schema(
+                    address.mask(uri), version, "`mlflow db upgrade` mends it, after a dump and with nobody recording"
+                )
         yield
 
 
@@ -94,7 +103,7 @@ def prepare(file: Path, artifacts: Path) -> None:
                 connection.execute("PRAGMA journal_mode=WAL")
     except sqlite3.Error as error:
         raise UserError(f"the database {file} cannot be used: {error}") from error
-    _check_schema(file, schema(file))
+    _check_schema(str(file), schema(file), "`lossbench doctor --mend` upgrades it and keeps a copy")
 
 
 def schema(file: Path) -> str:
@@ -149,17 +158,17 @@ def _create(file: Path, artifacts: Path) -> None:
     os.replace(draft, file)
 
 
-def _check_schema(file: Path, version: str) -> None:
+def _check_schema(database: str, version: str, upgrading: str) -> None:
     found = age(version)
     if found == "newer":
         raise UserError(
-            f"the database {file} was written by a newer MLflow than {VERSION} (schema {version}): "
+            f"the database {database} was written by a newer MLflow than {VERSION} (schema {version}): "
             "install that MLflow, or use another store"
         )
     if found == "older":
         raise UserError(
-            f"the database {file} was written by an older MLflow than {VERSION} (schema {version}): "
-            "`lossbench doctor --mend` upgrades it and keeps a copy, or use another store"
+            f"the database {database} was written by an older MLflow than {VERSION} (schema {version}): "
+            f"{upgrading}, or use another store"
         )
 
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from sqlalchemy import NullPool, create_engine, text
+
 from lossbench.errors import UserError
 from lossbench.tracking import address, database, resume
 from lossbench.tracking.outbox import outbox_of
-from lossbench.tracking.store import Store, open_store
+from lossbench.tracking.store import Store, guests, open_store
 
 _LOCK_SECONDS = 3.0
 # Every column of MLflow's tables that holds the address of a folder.
@@ -63,7 +65,7 @@ def examine(mlruns: Path, uri: str | None = None, experiment: str | None = None)
         store = open_store(mlruns, uri, experiment)
     except UserError as error:
         return [Finding(str(error), advice="nothing more can be examined until then")]
-    return [*_waiting(store), *_stale(store), *(_orphans(file, mlruns) if file is not None else ())]
+    return [*_waiting(store), *_stale(store), *(_orphans(store) if _alone(store) else ())]
 
 
 def _locked(file: Path) -> Finding | None:
@@ -176,10 +178,20 @@ def _stale(store: Store) -> Iterator[Finding]:
         )
 
 
-def _orphans(file: Path, mlruns: Path) -> Iterator[Finding]:
+def _alone(store: Store) -> bool:
+    """Whether the runs of one database are all that can own files in the store's folder."""
+    if address.scheme_of(store.uri) not in {"sqlite", *address.DATABASES}:
+        return False
+    own = address.database_file(store.uri) == store.mlruns / "mlflow.db"
+    others = set(guests(store.mlruns)) - {store.place}
+    return not others and (own or not (store.mlruns / "mlflow.db").exists())
+
+
+def _orphans(store: Store) -> Iterator[Finding]:
     """Find files that belong to no run, or to the making of what has been made."""
-    with closing(sqlite3.connect(file)) as connection:
-        known = dict(connection.execute("SELECT run_uuid, status FROM runs").fetchall())
+    mlruns, engine = store.mlruns, create_engine(store.uri, poolclass=NullPool)
+    with engine.connect() as connection:
+        known = {row.run_uuid: row.status for row in connection.execute(text("SELECT run_uuid, status FROM runs"))}
     kinds = (
         ("artifacts", "artifacts", lambda name: name in known or not _is_id(name)),
         ("checkpoints", "checkpoints", lambda name: name in known),

@@ -18,6 +18,7 @@ from lossbench.tracking import address, database
 from lossbench.tracking.client import MlflowClient, MlflowException
 
 _LOCK_SECONDS = 120.0
+_GUESTS = "other-stores.txt"
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,25 @@ def open_store(mlruns: Path, uri: str | None = None, experiment: str | None = No
         with _lock(mlruns / "store.lock" if file is None else file.with_name(file.name + ".lock")):
             if file is not None:
                 database.prepare(file, artifacts=mlruns / "artifacts")
+            _note_guest(where, mlruns)
             with database.one_maker(where) if address.scheme_of(where) == "postgresql" else nullcontext():
                 return _open_experiment(where, name, mlruns)
+
+
+def guests(mlruns: Path) -> list[str]:
+    """Return the addresses, without passwords, of stores that keep files in a folder and their database elsewhere."""
+    try:
+        return (mlruns / _GUESTS).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _note_guest(uri: str, mlruns: Path) -> None:
+    # Else the doctor of the database that lies in the folder would take another store's files for nobody's.
+    place = address.mask(uri)
+    if address.database_file(uri) != mlruns / "mlflow.db" and place not in guests(mlruns):
+        with open(mlruns / _GUESTS, "a") as file:
+            file.write(f"{place}\n")
 
 
 def _open_experiment(uri: str, name: str, mlruns: Path) -> Store:

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="lossbench doctor",
         description="Show what kills, crashes, outages and moves have left in a store, and mend it with --mend.",
         epilog="Waiting records are delivered and runs whose process is gone are ended by --mend; files that no run "
-        "owns are removed by --remove-orphans alone.",
+        "owns are removed by --remove-orphans alone, and are looked for only where one database owns the folder.",
     )
     parser.add_argument("--mend", action="store_true", help="mend what can be mended without losing anything")
     parser.add_argument(
