@@ -34,6 +34,8 @@ mlruns, uri, experiment, worker, runs, epochs = sys.argv[1:]
 store = open_store(Path(mlruns), uri, experiment)
 for number in range(int(runs)):
     with RunRecord.start(store, f"{worker}/{number}", role="run", params={"worker": worker}) as run:
+        # All workers meet a dataset of one seed for the first time at once.
+        run.dataset("rings", f"digest {number}", columns={"x": "double"}, rows=3, source="here")
         for epoch in range(int(epochs)):
             run.log([(epoch, {f"val/{name}": epoch / 7 + place for place, name in enumerate("abcdefgh")})])
         run.artifacts.text(run.id, "who.txt")
@@ -80,9 +82,14 @@ def require_every_row(store: Store, database: str, workers: int, runs: int) -> N
             ),
             {"experiment": int(store.experiment_id)},
         ).fetchall()
-        experiments = connection.execute(
-            text("SELECT COUNT(*) FROM experiments WHERE name = :name"), {"name": store.experiment}
-        ).scalar_one()
+        experiments, datasets, inputs = (
+            connection.execute(text(f"SELECT COUNT(*) FROM {which}"), {"experiment": int(store.experiment_id)}).scalar()
+            for which in (
+                f"experiments WHERE name = '{store.experiment}'",
+                "datasets WHERE experiment_id = :experiment",
+                "inputs JOIN runs ON destination_id = run_uuid WHERE experiment_id = :experiment",
+            )
+        )
     engine.dispose()
     assert sorted(map(tuple, rows)) == sorted(
         (name, f"val/{key}", epoch, epoch / 7 + place)
@@ -90,7 +97,7 @@ def require_every_row(store: Store, database: str, workers: int, runs: int) -> N
         for epoch in range(EPOCHS)
         for place, key in enumerate(KEYS)
     )
-    assert experiments == 1
+    assert (experiments, datasets, inputs) == (1, runs, workers * runs)
 
 
 def test_four_processes_on_sqlite(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.protos.databricks_pb2 import INVALID_STATE
+from sqlalchemy import event
 
 from lossbench.tracking import read
 from lossbench.tracking.address import local_path
@@ -209,6 +211,31 @@ def test_the_dataset(store: Store) -> None:
     assert json.loads(given.dataset.profile) == {"num_rows": 6200, "num_elements": 12400, "digest": "ab" * 32}
     assert [column["name"] for column in json.loads(given.dataset.schema)["mlflow_colspec"]] == ["x", "class"]
     assert [(tag.key, tag.value) for tag in given.tags] == [("mlflow.data.context", "training")]
+
+
+def test_two_runs_that_bring_a_new_dataset_at_the_same_moment(store: Store) -> None:
+    first, second = (RunRecord.start(store, name, role="run") for name in ("first", "second"))
+    met: list[str] = []
+
+    def bring(run: RunRecord) -> None:
+        run.dataset("rings", "met by two", columns={"x": "double"}, rows=3, source="here")
+
+    def between(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if statement.startswith("INSERT INTO datasets") and not met:
+            met.append(statement)
+            bring(second)
+
+    engine = store.client._tracking_client.store.engine
+    event.listen(engine, "before_cursor_execute", between)
+    try:
+        bring(first)
+    finally:
+        event.remove(engine, "before_cursor_execute", between)
+    assert len(met) == 1
+    for run in (first, second):
+        (given,) = fetch(store, run).inputs.dataset_inputs
+        assert given.dataset.digest == "met by two"
+        run.finish()
 
 
 def test_a_final_value_is_the_last_point_of_its_curve_and_a_bar_where_it_has_none(store: Store) -> None:

@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -192,7 +193,16 @@ def outbox_of(store: Store) -> Outbox:
 
 
 def _make(client: MlflowClient, run: str, call: str, values: dict[str, Any]) -> None:
-    getattr(client, call)(run, **values)
+    make = partial(getattr(client, call), run, **values)
+    try:
+        make()
+    except MlflowException as error:
+        # MLflow looks whether it knows a dataset, and else adds it: of two runs that bring a new one at the same moment
+        # the second is refused, and finds it when it looks again
+        # (https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/store/tracking/sqlalchemy_store.py, _log_inputs_impl).
+        if call != "log_inputs" or error.error_code != "BAD_REQUEST":
+            raise
+        make()
 
 
 def _records(folder: Path) -> list[Path]:
