@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from lossbench.comparison import report
 from lossbench.comparison.evidence import Evidence, Names
 from lossbench.comparison.figures import (
     coordinates,
@@ -201,3 +204,36 @@ def test_a_drawing_is_small_svg_with_the_pages_colors(evidence: Build) -> None:
     assert style.BLUE in style.alone(drawing)
     assert style.alone(drawing).count("<rect width") == 1
     assert style.svg(picture.figure, "ranking") == drawing
+
+
+def outside(figure: Figure) -> list[str]:
+    """The texts of a figure that its edge cuts off; ticks beyond the ends of an axis are not drawn."""
+    figure.draw_without_rendering()
+    ticks = {label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in axis.get_ticklabels()}
+    cut = []
+    for text in figure.findobj(Text):
+        if text in ticks or not text.get_visible() or not text.get_text().strip():
+            continue
+        box = text.get_window_extent()
+        if not (box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1):
+            cut.append(text.get_text())
+    return cut
+
+
+@pytest.mark.parametrize("data", [("rings",), ("breast_cancer", "digits", "wine")], ids=["one dataset", "several"])
+def test_long_names_are_cut_off_by_no_edge(evidence: Build, data: tuple[str, ...]) -> None:
+    made = evidence(
+        {
+            f"generalized_cross_entropy · elastic_net strength=0.001 q={n}": {
+                "loss": f"generalized_cross_entropy_{n % 3}", "regularizer": "none" if n < 3 else "elastic_net_of_mine",
+                "loss.gamma": n, "strength": 1 + n / 3,
+            }
+            for n in range(6)
+        },
+        seeds=3, data=data, baseline="generalized_cross_entropy · elastic_net strength=0.001 q=2",
+    )  # fmt: skip
+    with style.styled():
+        pictures = [draw(made) for draw in report.OF_ALL] + [draw(made, data[0]) for draw in report.OF_ONE]
+        drawn = {picture.name: outside(picture.figure) for picture in pictures if picture is not None}
+    assert len(drawn) >= 10
+    assert drawn == dict.fromkeys(drawn, [])

@@ -32,10 +32,9 @@ def critical_difference(evidence: Evidence) -> Picture | None:
             x = width + 0.35 + 0.12 * number_ * width / 6
             ends = [inside[0] - 0.25, inside[-1] + 0.25]
             axes.plot([x, x], ends, color=style.ORANGE, linewidth=3.5, solid_capstyle="round")
-    style.rows(axes, order)
-    style.quiet(axes)
     units = f"{len(found.ranks)} {evidence.table.attrs['units']}"
-    axes.set_xlabel(f"rank by {style.plain(evidence.metric)} on each of {units} (1 is best)")
+    style.rows(axes, order, f"rank by {style.short(evidence.metric)} on each of {units} (1 is best)")
+    style.quiet(axes)
     return Picture(
         "critical_difference",
         "Ranks over datasets",

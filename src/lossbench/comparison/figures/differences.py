@@ -41,9 +41,10 @@ def paired(evidence: Evidence) -> Picture | None:
         drawn.add(verdict)
         axes.plot([row["low"], row["high"]], [place, place], color=color, linewidth=2, solid_capstyle="butt")
         axes.plot(row["difference"], place, _marker(verdict), color=color, markersize=6, label=label, linestyle="")
-    style.rows(axes, names)
+    style.rows(
+        axes, names, f"{style.short(evidence.metric)} minus that of {style.short(base)} ({evidence.better} is better)"
+    )
     style.quiet(axes)
-    axes.set_xlabel(f"{style.plain(evidence.metric)} minus that of {style.short(base)}\n({evidence.better} is better)")
     figure.legend(loc="outside lower left", ncols=3)
     return Picture(
         "differences",

@@ -23,6 +23,8 @@ def _step(line: dict[str, Any]) -> Any:
 
 
 def legend(figure: Figure, n: int) -> None:
-    """Put the names of the lines of the first axes below the drawing."""
+    """Put the names of the lines of the first axes below the drawing, in two columns where they fit."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=2 if n > 1 else 1, handlelength=2.8)
+    # In letters of size 9, of which a sample of a line and the gaps around it take eight.
+    two = 2 * (max(map(len, labels)) + 8) <= style.LETTERS_PER_INCH * 10 / 9 * figure.get_figwidth()
+    figure.legend(handles, labels, loc="outside lower left", ncols=2 if n > 1 and two else 1, handlelength=2.8)

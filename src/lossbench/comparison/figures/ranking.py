@@ -37,11 +37,10 @@ def ranking(evidence: Evidence) -> Picture | None:
         else:
             axes.plot(row["mean"], place, "o", color=style.BLUE, markersize=5)
     said = _references(axes, evidence)
-    style.rows(axes, names)
+    style.rows(axes, names, f"{style.short(evidence.metric)} ({evidence.better} is better)")
     style.quiet(axes)
     # Differences in the third decimal need long labels, of which few fit.
     axes.locator_params(axis="x", nbins=5)
-    axes.set_xlabel(f"{style.plain(evidence.metric)} ({evidence.better} is better)")
     best, *_, last = [*ranked.to_dict("records"), *ranked.tail(1).to_dict("records")]
     message = f"{best['objective']} has the best mean {evidence.metric}, {number(best['mean'])}{_known(best)}"
     if len(names) > 1:

@@ -35,9 +35,8 @@ def sparsity(evidence: Evidence) -> Picture | None:
         if used == used:
             axes.annotate(f"{used:.3g} inputs", (1.01, place), xycoords=("axes fraction", "data"), va="center",
                           fontsize=8, color=style.MUTED)  # fmt: skip
-    style.rows(axes, list(means))
+    style.rows(axes, list(means), "share of weights near zero")
     style.quiet(axes)
-    axes.set_xlabel("share of weights near zero")
     top, low = (pick(means, key=lambda label: means[label]) for pick in (max, min))
     return Picture(
         "weight_sparsity",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,9 @@ SERIES = ("#0072b2", "#d55e00", "#008f68", "#aa4499", "#b07d00", "#3a3f47", "#4a
 BLUE, ORANGE = SERIES[:2]
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), "-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+# Of the font of size 10, in the mean of the names that there are.
+LETTERS_PER_INCH = 11
 
 # In a page each of those colours is a variable of its style sheet, so that one drawing serves light and dark.
 _VARIABLES = {
@@ -143,7 +147,15 @@ def quiet(axes: Axes, *, grid: str = "x") -> None:
     axes.set_axisbelow(True)
 
 
-def rows(axes: Axes, names: list[str]) -> None:
-    """Name the rows of a chart, the first on top."""
-    axes.set_yticks(range(len(names)), [short(name) for name in names])
+def rows(axes: Axes, names: list[str], xlabel: str) -> None:
+    """Name the rows of a chart, the first on top, and its x axis, in as many lines as fit beside those names.
+
+    The label stands below the middle of the axes, of which long names leave little.
+    """
+    shown = [short(name) for name in names]
+    axes.set_yticks(range(len(names)), shown)
     axes.set_ylim(len(names) - 0.5, -0.5)
+    figure = axes.get_figure()
+    assert figure is not None
+    room = LETTERS_PER_INCH * figure.get_figwidth() - max(map(len, shown))
+    axes.set_xlabel(textwrap.fill(xlabel, int(room), break_long_words=False, break_on_hyphens=False))

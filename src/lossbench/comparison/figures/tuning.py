@@ -104,10 +104,9 @@ def importances(evidence: Evidence) -> Picture | None:
         if own:
             first = max(own, key=lambda key: own[key])
             own_most.append((parts[_OWN], str(row["objective"]), first))
-    style.rows(axes, [str(row["objective"]) for row in found])
+    style.rows(axes, [str(row["objective"]) for row in found], "share of the variance among trials")
     style.quiet(axes)
     axes.set_xlim(0, 1)
-    axes.set_xlabel("share of the variance among trials")
     handles = [Patch(color=color) for color in colors.values()]
     figure.legend(handles, list(colors), loc="outside lower left", ncols=3)
     rates = [row["importances"].get("optimizer.lr", 0.0) for row in found]
