@@ -47,7 +47,7 @@ REFUSED = {
     "data out of range": ({"data.positives": 0}, r"data: Rings needs an integer positives >= 1, got positives=0"),
     "data that is no source": (
         {"data": {"_target_": "builtins.dict"}},
-        r"data is a lossbench.data.source.Source, got dict",
+        r"data is a lossbench.data.source.Source, got dict: lossbench new data NAME writes one",
     ),
     "a file that is missing": (
         {"data": {"_target_": "lossbench.data.table.Table", "path": "no.csv", "target": "y"}},
@@ -79,7 +79,28 @@ REFUSED = {
     ),
     "a class that is missing": ({"loss._target_": f"{FOCAL}l"}, r"loss: .*Focall.*"),
     "a module that is missing": ({"loss._target_": "nowhere.Focal"}, r"loss: .*nowhere.*"),
-    "a loss that is none": ({"loss": None}, r"loss, weighting, regularizer: loss needs a lossbench Loss, got NoneType"),
+    "a loss that is none": (
+        {"loss": None},
+        r"loss, weighting, regularizer: loss needs a lossbench Loss, got NoneType; External makes one of a function .*",
+    ),
+    "a function as a loss": (
+        {"loss": {"_target_": "torch.nn.functional.mse_loss"}},
+        r"loss: mse_loss\(\) missing 2 required .*; what has another signature stands under lossbench\.objective\.losses"
+        r"\.external\.External as function: \{_target_: \.\.\., _partial_: true\}",
+    ),
+    "a model of another signature": (
+        {"model": {"_target_": "torch.nn.Bilinear", "_partial_": True}},
+        r"model: .* missing .*; what has another signature stands under lossbench\.models\.external\.external as module.*",
+    ),
+    "a function as a metric": (
+        {"metrics": {"mine": {"_target_": "sklearn.metrics.accuracy_score"}}},
+        r"metrics: missing a required argument: 'y_true'; what has another signature stands under .*FunctionMetric .*",
+    ),
+    "a regularizer without a name": (
+        {"regularizer": {"_target_": "lossbench.objective.regularizers.weights.L2", "strength": 1.0}},
+        r"regularizer has components by their names, got _target_='.*L2': the first line of a regularizer's YAML is "
+        r"'# @package regularizer\.NAME'",
+    ),
     "a regularizer out of range": (
         {"regularizer": {"l2": {"_target_": "lossbench.objective.regularizers.weights.L2", "strength": -1}}},
         r"regularizer\.l2: L2 needs strength >= 0, got strength=-1.*",

@@ -16,6 +16,13 @@ from hydra.utils import get_object, instantiate
 
 from lossbench.errors import UserError
 
+# Where a function or module of another signature stands, by the config group.
+_ADAPTERS = {
+    "loss": "lossbench.objective.losses.external.External as function",
+    "model": "lossbench.models.external.external as module",
+    "metrics": "lossbench.evaluation.function_metric.FunctionMetric as function",
+}
+
 # It logs what it raises, and what it raises becomes the user's one line.
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)
 
@@ -40,7 +47,7 @@ def component(config: Mapping[str, Any], key: str) -> Any:
         if isinstance(cause, UserError):
             raise type(cause)(f"{key}: {cause}") from error
         if isinstance(cause, TypeError):
-            raise UserError(f"{key}: {_arguments(node, cause)}") from error
+            raise UserError(f"{key}: {_arguments(key, node, cause)}") from error
         if isinstance(cause, ValueError | ImportError | AttributeError):
             raise UserError(f"{key}: {_one_line(cause)}") from error
         raise UserError(f"{key}: {_one_line(error)}") from error
@@ -84,7 +91,7 @@ def blame(key: str) -> Iterator[None]:
     except UserError:
         raise
     except (ValueError, TypeError) as error:
-        raise UserError(f"{key}: {error}") from error
+        raise UserError(f"{key}: {error}{_adapter(key, str(error))}") from error
     except (MemoryError, RuntimeError) as error:
         # torch has no type of its own for what the processor's memory cannot hold
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
@@ -103,11 +110,20 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _arguments(node: Mapping[str, Any], error: TypeError) -> str:
-    """Say which arguments a component takes, where it was given one that it does not know."""
+def _adapter(key: str, message: str) -> str:
+    """Say how a part is written that was called as what it is not: with too few arguments."""
+    adapter = _ADAPTERS.get(key.partition(".")[0])
+    if adapter is None or "missing" not in message or "required" not in message:
+        return ""
+    return f"; what has another signature stands under {adapter}: {{_target_: ..., _partial_: true}}"
+
+
+def _arguments(key: str, node: Mapping[str, Any], error: TypeError) -> str:
+    """Say which arguments a component takes, where it was given one that it does not know, or too few."""
     message = _one_line(error)
     if "missing" in message and "'task'" in message:
         return f"{message}; what is called with the task needs _partial_: true"
+    message += _adapter(key, message)
     if "unexpected keyword argument" not in message:
         return message
     known = [name for name in inspect.signature(get_object(node["_target_"])).parameters if name != "self"]

@@ -41,7 +41,9 @@ def draw(config: Mapping[str, Any]) -> Dataset:
     with blame("data"):
         source = component(config, "data")
         if not isinstance(source, Source):
-            raise UserError(f"data is a lossbench.data.source.Source, got {type(source).__name__}")
+            raise UserError(
+                f"data is a lossbench.data.source.Source, got {type(source).__name__}: lossbench new data NAME writes one"
+            )
         return source.prepare()
 
 
@@ -71,7 +73,7 @@ def prepare(config: Mapping[str, Any], dataset: Dataset | None = None) -> Job:
         objective = Objective(
             component(config, "loss"),
             component(config, "weighting"),
-            {name: component(config, f"regularizer.{name}") for name in config["regularizer"]},
+            _regularizers(config),
             task,
             allow_double=training["allow_double"],
         )
@@ -103,6 +105,16 @@ def prepare(config: Mapping[str, Any], dataset: Dataset | None = None) -> Job:
     with blame("optimizer, scheduler"):
         build_scheduler(job, build_optimizer(job))
     return job
+
+
+def _regularizers(config: Mapping[str, Any]) -> dict[str, Any]:
+    for name, node in config["regularizer"].items():
+        if not isinstance(node, Mapping):
+            raise UserError(
+                f"regularizer has components by their names, got {name}={node!r}: the first line of a regularizer's YAML "
+                "is '# @package regularizer.NAME'"
+            )
+    return {name: component(config, f"regularizer.{name}") for name in config["regularizer"]}
 
 
 def _try_own_parts(network: nn.Module, objective: Objective, dataset: Dataset) -> None:

@@ -63,7 +63,9 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         if not isinstance(loss, Loss):
-            raise ValueError(f"loss needs a lossbench Loss, got {type(loss).__name__}")
+            raise ValueError(
+                f"loss needs a lossbench Loss, got {type(loss).__name__}; External makes one of a function or module"
+            )
         if not isinstance(weighting, Weighting):
             raise ValueError(f"weighting needs a lossbench Weighting, got {type(weighting).__name__}")
         for name, regularizer in regularizers.items():

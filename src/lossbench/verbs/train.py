@@ -21,8 +21,8 @@ def train(config: Mapping[str, Any]) -> float:
     console = Console()
     check_settings(config["sweep"])
     job = prepare(config)
+    check_around(config, job.dataset.task)
     if config["sweep"]["dry_run"]:
-        check_around(config, job.dataset.task)
         console.print("1 job, new: nothing is wrong with it, and it was not trained", highlight=False)
         return math.nan
     store = store_of(config)
