@@ -210,6 +210,10 @@ def squares(y_pred, y_true):
 
 def shared(y_pred, y_true):
     return (y_pred - y_true).square() / len(y_pred)
+
+
+def centred(y_pred, y_true):
+    return (y_pred - y_true).square() * y_pred.mean()
 """
 
 
@@ -220,20 +224,21 @@ def test_a_persons_own_function_stacks_where_it_is_functional_and_says_why_not(
     conf.mkdir(parents=True)
     (tmp_path / "tutorial_losses.py").write_text(TUTORIAL)
     monkeypatch.setattr(sys, "path", [*sys.path])  # the command finds the module itself
-    for name in ("squares", "shared"):
+    for name in ("squares", "shared", "centred"):
         (conf / f"{name}.yaml").write_text(
             "_target_: lossbench.objective.losses.external.External\n"
             f"function: {{_target_: tutorial_losses.{name}, _partial_: true}}\n"
             "reads: positive_prob\ntarget: indicator\n"
         )
-    status, _, err = command("loss=brier,squares,shared", "seed=0,1", *QUICK)
+    status, _, err = command("loss=brier,squares,shared,centred", "seed=0,1", *QUICK)
     assert status == 0, err
     store = open_store(mlruns)
     runs = swept(store)
     alone = {str(name): tag(store, run, "lossbench.alone") for name, run in runs["run_id"].items()}
     assert alone["s0 · squares"] is None
     assert alone["s0 · brier"] is None
-    assert alone["s0 · shared"] == "it ends elsewhere in a stack than alone: a part mixes the rows of runs"
+    for mixing in ("shared", "centred"):
+        assert alone[f"s0 · {mixing}"] == "it ends elsewhere in a stack than alone: a part mixes the rows of runs"
     equal = runs["metrics.test/auroc"]
     assert equal["s1 · squares"] == pytest.approx(equal["s1 · brier"], abs=1e-5)  # for two classes they are one loss
 

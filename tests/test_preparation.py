@@ -85,12 +85,12 @@ REFUSED = {
     ),
     "a function as a loss": (
         {"loss": {"_target_": "torch.nn.functional.mse_loss"}},
-        r"loss: mse_loss\(\) missing 2 required .*; what has another signature stands under lossbench\.objective\.losses"
-        r"\.external\.External as function: \{_target_: \.\.\., _partial_: true\}",
+        r"loss: mse_loss\(\) missing 2 required .*; what has another signature stands under lossbench\.objective\."
+        r"losses\.external\.External as function: \{_target_: \.\.\., _partial_: true\}",
     ),
     "a model of another signature": (
         {"model": {"_target_": "torch.nn.Bilinear", "_partial_": True}},
-        r"model: .* missing .*; what has another signature stands under lossbench\.models\.external\.external as module.*",
+        r"model: .* missing .*; what has another signature stands under lossbench\.models\.external\.external as .*",
     ),
     "a function as a metric": (
         {"metrics": {"mine": {"_target_": "sklearn.metrics.accuracy_score"}}},

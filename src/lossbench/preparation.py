@@ -42,7 +42,8 @@ def draw(config: Mapping[str, Any]) -> Dataset:
         source = component(config, "data")
         if not isinstance(source, Source):
             raise UserError(
-                f"data is a lossbench.data.source.Source, got {type(source).__name__}: lossbench new data NAME writes one"
+                f"data is a lossbench.data.source.Source, got {type(source).__name__}: "
+                "lossbench new data NAME writes one"
             )
         return source.prepare()
 
@@ -111,8 +112,8 @@ def _regularizers(config: Mapping[str, Any]) -> dict[str, Any]:
     for name, node in config["regularizer"].items():
         if not isinstance(node, Mapping):
             raise UserError(
-                f"regularizer has components by their names, got {name}={node!r}: the first line of a regularizer's YAML "
-                "is '# @package regularizer.NAME'"
+                f"regularizer has components by their names, got {name}={node!r}: the first line of a regularizer's "
+                "YAML is '# @package regularizer.NAME'"
             )
     return {name: component(config, f"regularizer.{name}") for name in config["regularizer"]}
 

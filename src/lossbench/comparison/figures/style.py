@@ -155,7 +155,7 @@ def rows(axes: Axes, names: list[str], xlabel: str) -> None:
     shown = [short(name) for name in names]
     axes.set_yticks(range(len(names)), shown)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    figure = axes.get_figure()
+    figure = axes.get_figure(root=True)
     assert figure is not None
     room = LETTERS_PER_INCH * figure.get_figwidth() - max(map(len, shown))
     axes.set_xlabel(textwrap.fill(xlabel, int(room), break_long_words=False, break_on_hyphens=False))
