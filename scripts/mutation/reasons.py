@@ -17,10 +17,6 @@ _FACTOR = (
     "Equivalent: what is cut off only scales a log-sum that is 0 at the root, so it enters in the second order, which the "
     "step after it repairs."
 )
-_GAP = (
-    "A gap: the loss has its own closed form and no law differentiates the link's probabilities, as a penalty on outputs "
-    "would."
-)
 
 REASONS: dict[str, str] = {
     "links.Sparsemax.probs [sign] columns - columns.detach().amax(dim=-1, keepdim=True) -> "
@@ -43,5 +39,4 @@ REASONS: dict[str, str] = {
     "links.TemperedSoftmax._nearer [detached] log_sum * quotient(torch.expm1, tail * log_sum) / falls -> log_sum * quotient(torch.expm1, tail * log_sum) / falls.detach()": _FACTOR,
     "links.TemperedSoftmax._nearer [detached] log_sum * quotient(torch.expm1, tail * log_sum) -> log_sum * quotient(torch.expm1, tail * log_sum).detach()": _FACTOR,
     "links.TemperedSoftmax._nearer [detached] tail * log_sum -> tail * log_sum.detach()": _FACTOR,
-    "links.Sparsemax.probs [detached] columns - columns.detach().amax(dim=-1, keepdim=True) -> columns.detach() - columns.detach().amax(dim=-1, keepdim=True)": _GAP,
 }

@@ -196,6 +196,13 @@ def link_gives_probabilities(case: Case) -> None:
         check(rise >= 0, f"{said}: a higher score makes its class less likely by {-rise:.3g}")
 
 
+def link_has_a_gradient(case: Case) -> None:
+    """A penalty on outputs differentiates the probabilities."""
+    loss = case.bound()
+    scores = (case.scores(n_rows=8) * min(1, loss.finite_scores / 5)).requires_grad_()
+    check_gradient(loss.link.probs, (scores,), f"probabilities of the {loss.link.name} link")
+
+
 def stacked_equals_a_loop(case: Case) -> None:
     one, two = Judge(case.bound()), Judge(case.varied())
     if one.loss.stackable == "no":
