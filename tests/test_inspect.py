@@ -105,6 +105,16 @@ def test_what_is_wrong_is_one_line(lossbench: Command, arguments: tuple[str, ...
     assert err.count("\n") == 1
 
 
+def test_a_value_need_not_be_yaml(lossbench: Command, tmp_path: Path) -> None:
+    names = np.where(np.arange(60) % 3 == 0, "<=50K", ">50K")
+    pd.DataFrame({"x": range(60), "y": names}).to_csv(tmp_path / "t.csv", index=False, sep="|")
+    status, out, err = lossbench("inspect", "t.csv", "y", "positive=<=50K", "delimiter=|", "--save", "conf/data/t.yaml")
+    assert (status, err) == (0, "")
+    assert "positive: <=50K" in out
+    assert compose(["data=t"])["data"]["classes"] == [">50K", "<=50K"]
+    assert lossbench("inspect", "t.csv", "y", "positive=>50K")[0] == 0
+
+
 def test_letters_beyond_ascii_are_quoted_twice_on_the_command_line(lossbench: Command) -> None:
     status, _, err = lossbench("data=table", "data.path=leute.csv", "data.target=antwort", "data.drop=[größe,id]")
     assert status == 2

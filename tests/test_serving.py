@@ -30,6 +30,7 @@ from lossbench.finding import best_of, find_run
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.store import Store, open_store
+from lossbench.verbs.explain import HEAD, _fitting
 
 
 class Ended(NamedTuple):
@@ -289,6 +290,14 @@ def test_a_run_is_explained_on_its_test_rows_or_a_file(lossbench: Command, proje
     shown = lossbench("explain", "best of last").out
     assert "gets worse" in shown
     assert "Rows of yes that were labelled otherwise" in shown
+
+
+def test_mistakes_fit_into_the_terminal() -> None:
+    columns = [f"c{number}" for number in range(8)]
+    row = {"row": 3, "true": "no", "label": "yes", "probability": 0.9, **dict.fromkeys(columns, 1), "row (column)": 2}
+    said = {"importances": [{"column": name} for name in ("c7", *columns[:5], "row", "c5", "c6")], "mistakes": [row]}
+    assert list(_fitting(said)["mistakes"][0]) == [*HEAD, *columns[:5], "c7"]
+    assert list(_fitting({**said, "importances": said["importances"][:6]})["mistakes"][0]) == list(row)
 
 
 def test_a_sweep_explains_its_best_run_in_the_report(project: Project) -> None:

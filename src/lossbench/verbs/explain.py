@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from lossbench.tracking.find import Found
 
 
+# Raw columns of a mistake that the terminal shows, the most important ones; the report and --format json have all.
+COLUMNS = 6
+HEAD = ("row", "true", "label", "probability")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Explain the model of a run on its test split, or on a labelled file."""
     parser = argparse.ArgumentParser(
@@ -48,7 +53,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     console = Console()
     console.print(f"run {said['run_id']} ({said['run']}), {said['reason']}", markup=False, highlight=False)
-    _show(console, said)
+    _show(console, _fitting(said))
+    if len(said["importances"]) > COLUMNS:
+        console.print(f"of these rows the {COLUMNS} most important columns; --format json has all", highlight=False)
     return 0
 
 
@@ -79,6 +86,14 @@ def _on_table(found: Found, model: bytes, given: argparse.Namespace) -> dict[str
     whole.index += 1
     explained = explain(predictor, whole, np.concatenate(labels), given.metric or selected_by(predictor))
     return described(found, given.table.name, explained)
+
+
+def _fitting(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave of the mistakes' raw columns the most important ones, as many as a terminal has room for."""
+    raw = [entry["column"] for entry in said["importances"]]
+    dropped = {name for column in raw[COLUMNS:] for name in (column, f"{column} (column)")} - {*HEAD}
+    kept = [{name: value for name, value in entry.items() if name not in dropped} for entry in said["mistakes"]]
+    return {**said, "mistakes": kept}
 
 
 def _show(console: Console, said: Mapping[str, Any]) -> None:

@@ -60,16 +60,22 @@ def _option(text: str) -> tuple[str, Any]:
     known = [item.name for item in dataclasses.fields(Table) if item.name not in ("path", "target")]
     if not equals or key not in known:
         raise UserError(f"an option is key=value with one of {', '.join(known)}, got {text!r}")
+    if not value.startswith("["):
+        return key, _scalar(value)
     try:
-        # As Hydra reads it: yes and no are words.
-        return key, yaml.load(value, yaml.BaseLoader) if value.startswith("[") else _scalar(value)
+        return key, yaml.load(value, yaml.BaseLoader)
     except yaml.YAMLError:
         raise UserError(f"the value of {key} cannot be read: {value!r}") from None
 
 
 def _scalar(value: str) -> Any:
-    read = yaml.safe_load(value)
-    return value if isinstance(read, bool) and value.lower() not in ("true", "false") else read
+    """Read a value as Hydra does: yes and no are words; so is what YAML has marks for, such as >50K and |."""
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    boolean = isinstance(read, bool) and value.lower() in ("true", "false")
+    return read if boolean or (type(read) in (int, float, str) and read != "") or value in ("null", "~") else value
 
 
 def show(console: Console, source: Table, found: Inspection) -> None:
