@@ -90,7 +90,7 @@ def blame(key: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{key}: {error}{_adapter(key, str(error))}") from error
     except (MemoryError, RuntimeError) as error:
         # torch has no type of its own for what the processor's memory cannot hold

@@ -135,6 +135,10 @@ def require_shape(config: Mapping[Any, Any]) -> None:
         for key in wanted:
             if key not in node:
                 raise UserError(f"{section}.{key} is missing, and nothing works without")
+        if not wanted:
+            for name in node:
+                if not isinstance(name, str) or "." in name:
+                    raise UserError(f"{section} has components by name, a text without dots, got {name!r}")
         if "_target_" in wanted and not isinstance(node["_target_"], str):
             raise UserError(f"{section}._target_ is the name of a class or function, got {node['_target_']!r}")
     for key in _ALONE:

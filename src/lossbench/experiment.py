@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -222,8 +223,8 @@ def checkpoint_path(mlruns: Path, run_id: str) -> Path:
 def _checkpoint(given: str | None, mlruns: Path) -> Path | None:
     if given is None:
         return None
-    for path in (Path(given), checkpoint_path(mlruns, str(given))):
-        if path.is_file():
+    for path in (Path(str(given)), checkpoint_path(mlruns, str(given))):
+        if os.path.isfile(path):  # not Path's own, which raises where a name is too long
             if not zipfile.is_zipfile(path):  # as torch writes them
                 raise UserError(f"ckpt_path={given!r} is a file, and no checkpoint")
             return path

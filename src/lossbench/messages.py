@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import sys
 import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -68,9 +69,10 @@ def _explained(error: BaseException, arguments: Sequence[str]) -> tuple[str, int
 
 
 def _raised_by(error: BaseException, *packages: str) -> bool:
-    """Whether an error comes out of one of these packages, not out of what they call."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).partition(".")[0] in packages
+    """Whether an error comes out of one of these packages or of Python's own that they call, and no other."""
+    modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    tops = [top for module in modules if (top := module.partition(".")[0]) not in sys.stdlib_module_names]
+    return bool(tops) and tops[-1] in packages
 
 
 def outside_a_job(error: OSError) -> str | None:
@@ -136,7 +138,7 @@ def _known_keys(arguments: Sequence[str]) -> list[str]:
         try:
             config = composition.compose(overrides)
             break
-        except (HydraException, OmegaConfBaseException, ValueError):
+        except Exception:  # the arguments are what is wrong
             continue
     else:
         return []

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 
+_MOST_THREADS = 2**31 - 1  # as torch counts them
+
+
 def draw(config: Mapping[str, Any]) -> Dataset:
     """Draw, split and scale the config's data."""
     with blame("data"):
@@ -152,6 +155,8 @@ def check_around(config: Mapping[str, Any], task: Task) -> None:
     for key in ("resume_every", "threads"):
         if config["training"][key] is not None:
             _require_whole(f"training.{key}", config["training"][key])
+    if (config["training"]["threads"] or 0) > _MOST_THREADS:
+        raise UserError(f"training.threads is at most {_MOST_THREADS}, got {config['training']['threads']}")
     if config["tracking"]["predictions"] is not None:
         _require_whole("tracking.predictions", config["tracking"]["predictions"], at_least=0)
     history = config["tracking"]["history"]

@@ -127,6 +127,8 @@ def _told_the_direction(jobs: list[PlannedJob], task: Task) -> list[PlannedJob]:
 
     config = jobs[0].config
     metric, given = config["compare"]["metric"], config["compare"]["direction"]
+    if isinstance(metric, bool | int | float | list | dict):
+        raise UserError(f"compare.metric is the name of a metric, or null, got {metric!r}")
     parts = set() if metric is None or given is not None else set(metric.split("/"))
     if not parts & set(config["metrics"]) or parts & set(DIRECTION):
         return jobs
