@@ -48,7 +48,7 @@ def write(uri: str, mlruns: Path, runs: int, kept: Mapping[str, Any], ready: Any
 def one_run(folder: Path, epochs: int, history: str) -> dict[str, Any]:
     """Train and record a run, and return what its record is made of."""
     from lossbench.experiment import compose, run
-    from lossbench.recording import PREDICTIONS
+    from lossbench.shards import PREDICTIONS
 
     mlruns = folder / "once"
     config = compose(
@@ -133,10 +133,12 @@ def main() -> None:
         size, rows = measure()
         ready.wait()
         started = time.perf_counter()
-        busy = sum(spent.get() for _ in writers)
-        seconds = time.perf_counter() - started
         for writer in writers:
             writer.join()
+        if any(writer.exitcode for writer in writers):
+            sys.exit("a writer failed: the store lost records")
+        seconds = time.perf_counter() - started
+        busy = sum(spent.get() for _ in writers)
         size_after, rows_after = measure()
         runs = each * given.writers
         found = {
