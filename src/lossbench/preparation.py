@@ -159,6 +159,9 @@ def check_around(config: Mapping[str, Any], task: Task) -> None:
         raise UserError(f"training.threads is at most {_MOST_THREADS}, got {config['training']['threads']}")
     if config["tracking"]["predictions"] is not None:
         _require_whole("tracking.predictions", config["tracking"]["predictions"], at_least=0)
+    for key in ("parent", "sweep", "objective", "identity", "overrides", "alone"):
+        if not isinstance(config["tracking"][key], str | None):
+            raise UserError(f"tracking.{key} is a text that a sweep gives its jobs, got {config['tracking'][key]!r}")
     history = config["tracking"]["history"]
     if history not in ("every", "none"):
         _require_whole("tracking.history (every, none, or every so many epochs)", history)

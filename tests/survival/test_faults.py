@@ -134,6 +134,7 @@ FAULTS = [
     Fault("an integer beyond all numbers", (f"loss.ignore_index={10**30}",), ("loss", "int")),
     Fault("a list for a checkpoint", ("ckpt_path=[1]",), ("ckpt_path", "[1]")),
     Fault("a list for a metric to compare by", ("-m", "compare.metric=[1]"), ("compare.metric", "[1]")),
+    Fault("a sweep's own key that is no text", ("tracking.sweep={a:1}",), ("tracking.sweep", "'a'")),
     Fault("a number for the paths", ("paths=3",), ("paths",)),
     Fault("a number for a logger's name", ("hydra.verbose=[1]",), ("config", "logger")),
     Fault("a list for a setting of the trainer", ("trainer.gradient_clip_val=[1]",), ("trainer",)),
