@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +75,30 @@ def test_abandoned_workers_end_with_what_they_do() -> None:
 def test_few_jobs_are_worth_no_process() -> None:
     assert Workers.enough_for(16, 2) is None
     assert Workers.enough_for(1000, 1) is None
+
+
+SWEEP = """
+import sys
+from lossbench import cli
+from lossbench.answer import Answer
+
+if __name__ == "__main__":
+    show = Answer.show
+    def shown(self, console):
+        print("imported:", *sorted({"torch", "sklearn", "lightning"} & set(sys.modules)))
+        show(self, console)
+    Answer.show = shown
+    sys.argv[1:] = ["-m", "data=iris", "loss=cross_entropy,brier", "seed=range(9)", "trainer.max_epochs=1",
+                    "hydra.launcher.processes=2", "paths.mlruns=mlruns"]
+    cli.main()
+"""
+
+
+@pytest.mark.slow
+def test_a_sweep_shows_its_answer_before_this_process_imports_torch(tmp_path: Path) -> None:
+    (tmp_path / "command.py").write_text(SWEEP)
+    done = subprocess.run(
+        [sys.executable, "command.py"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300
+    )
+    assert "imported:\n" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.index("imported:") < done.stdout.index("brier")
