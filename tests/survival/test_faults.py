@@ -128,7 +128,7 @@ FAULTS = [
     Fault("a key that is missing", ("~select.min_delta",), ("select.min_delta", "missing")),
     Fault("a list for a choice", ("data=[null]",), ("config",)),
     Fault("null for a group of a sweep", ("-m", "callbacks=null"), ("config", "NoneType")),
-    Fault("letters that move the cursor", ("seed='\x1b[31m\x1e'",), ("\\x1b[31m",)),
+    Fault("letters that move the cursor", ("ö\x1eb\x1b[31m=1",), ("\\x1b[31m", "cannot be read")),
     Fault("a name with a dot", ("+regularizer={a.b:{x:1}}",), ("regularizer", "a.b")),
     Fault("threads beyond all numbers", (f"training.threads={10**30}",), ("training.threads", "at most")),
     Fault("an integer beyond all numbers", (f"loss.ignore_index={10**30}",), ("loss", "int")),
