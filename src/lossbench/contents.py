@@ -41,12 +41,23 @@ def job_identity(config: Mapping[str, Any], data_digest: str = "") -> str:
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
-def named(configs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the digest that every file and imported module of a person's own has now, of those that configs name."""
+def watched(configs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the digest of every file that decides these jobs' results, by its path, for `changed`.
+
+    The modules of a person's own are among them as far as this process has imported them.
+    """
     forget()
     texts = {text for config in configs for text in _texts(composition.identity(config).values())}
-    found = {text: _file_digest(text) or (_module_digest(text) if _DOTTED.fullmatch(text) else None) for text in texts}
-    return {text: digest for text, digest in found.items() if digest is not None}
+    modules = {module for text in texts if _DOTTED.fullmatch(text) and (module := _own_module(text)) is not None}
+    sources = {str(path) for module in modules for path in _sources(module)}
+    found = {name: _file_digest(name) for name in texts | sources}
+    return {name: digest for name, digest in found.items() if digest is not None}
+
+
+def changed(before: Mapping[str, str]) -> list[str]:
+    """Return the paths of those files that have other contents now, or are gone."""
+    forget()
+    return sorted(name for name, digest in before.items() if _file_digest(name) != digest)
 
 
 def forget() -> None:
@@ -81,15 +92,21 @@ def _file_digest(name: str) -> str | None:
 @cache
 def _module_digest(target: str) -> str | None:
     """Return the hash of the source behind a dotted name and of the person's own modules that it uses."""
-    if target.partition(".")[0] in _KNOWN:
-        return None
-    module = _module_of(target)
+    module = _own_module(target)
     if module is None:
         return None
     hashed = hashlib.sha256()
-    for path in sorted({path for each in _own(module, set()) if (path := _source(each)) is not None}):
+    for path in _sources(module):
         hashed.update(path.read_bytes())
     return hashed.hexdigest()
+
+
+def _own_module(target: str) -> ModuleType | None:
+    return None if target.partition(".")[0] in _KNOWN else _module_of(target)
+
+
+def _sources(module: ModuleType) -> list[Path]:
+    return sorted({path for each in _own(module, set()) if (path := _source(each)) is not None})
 
 
 def _module_of(target: str) -> ModuleType | None:

@@ -17,7 +17,7 @@ from lossbench.expansion import compose_all, expand
 from lossbench.progress import overall_bar
 from lossbench.references import distinct_data, record_references
 from lossbench.sweep.crew import Crew
-from lossbench.sweep.jobs import PlannedJob, check_jobs
+from lossbench.sweep.jobs import LeftOut, PlannedJob, check_jobs
 from lossbench.sweep.record import SweepFailed, recorded
 from lossbench.sweep.resuming import Earlier, deliver_waiting, look_back, show_plan
 from lossbench.sweep.tuned import finish_tuning, in_best_setting, tuned
@@ -67,12 +67,12 @@ def run_sweep(
 def _run(
     combinations: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader, crew: Crew
 ) -> list[Sequence[JobReturn]]:
-    checked = crew.submit(check_jobs, combinations, compose_all(combinations, config, loader))
+    checked = crew.submit(_checked, combinations, compose_all(combinations, config, loader))
 
     from lossbench.tracking.resume import repair
     from lossbench.tracking.store import open_store
 
-    jobs, left_out = checked.result()
+    jobs, left_out, files = checked.result()
     shared = jobs[0].config
     tuning = _tuning(jobs, config, loader)
     mlruns = Path(shared["paths"]["mlruns"])
@@ -90,9 +90,8 @@ def _run(
             jobs = in_best_setting(found, jobs, config, loader)
         todo = earlier.todo(jobs)
         with overall_bar(console, config.hydra.sweep.dir, len(todo)):
-            before = contents.named(job.config for job in jobs)
             returns = _launch(jobs, todo, record, earlier, crew) if todo else {}
-            _require_unchanged(before, jobs)
+            _require_unchanged(files)
         crew.share(partial(record_references, record.id), distinct_data([job.config for job in jobs]))
         crew.leave()
         # Those that failed in training have a run of their own, and the leaderboard lists them.
@@ -108,10 +107,18 @@ def _run(
     return [[returns.get(place) or _kept(job, earlier) for place, job in enumerate(jobs)]]
 
 
-def _require_unchanged(before: Mapping[str, str], jobs: Sequence[PlannedJob]) -> None:
+def _checked(
+    combinations: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]
+) -> tuple[list[PlannedJob], list[LeftOut], dict[str, str]]:
+    """Return what `check_jobs` does, and the digests of files that must not change while the jobs run."""
+    jobs, left_out = check_jobs(combinations, configs)
+    # Here, where the jobs' modules have been imported.
+    return jobs, left_out, contents.watched(job.config for job in jobs)
+
+
+def _require_unchanged(files: Mapping[str, str]) -> None:
     """Fail a sweep whose runs did not all see the same table or code; the same command trains them anew."""
-    after = contents.named(job.config for job in jobs)
-    changed = sorted(name for name, digest in before.items() if after.get(name) != digest)
+    changed = contents.changed(files)
     if changed:
         raise SweepFailed(
             f"{', '.join(changed)} changed while the sweep ran, so that its runs may have seen different contents: "
