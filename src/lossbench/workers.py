@@ -39,8 +39,10 @@ def context() -> BaseContext:
             "lossbench.batched",
             "lossbench.recording",
             "lossbench.experiment",
-            "lossbench.sweep.jobs",
+            "lossbench.stacking",
+            "lossbench.sweep.dispatch",
             "lossbench.tracking.store",
+            "mlflow.store.tracking.sqlalchemy_store",
             "torch._dynamo",  # torch's optimizers import it when the first of them is made: a second
         ]
     )

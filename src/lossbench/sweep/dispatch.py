@@ -67,12 +67,14 @@ def run_sweep(
 def _run(
     combinations: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader, crew: Crew
 ) -> list[Sequence[JobReturn]]:
-    checked = crew.submit(_checked, combinations, compose_all(combinations, config, loader))
+    configs = compose_all(combinations, config, loader)
 
     from lossbench.tracking.resume import repair
-    from lossbench.tracking.store import open_store
+    from lossbench.tracking.store import import_for, open_store
 
-    jobs, left_out, files = checked.result()
+    import_for(Path(configs[0]["paths"]["mlruns"]), configs[0]["tracking"]["uri"])
+    # Last, since the first process waits for the server that it is forked from, which imports more than this one.
+    jobs, left_out, files = crew.submit(_checked, combinations, configs).result()
     shared = jobs[0].config
     tuning = _tuning(jobs, config, loader)
     mlruns = Path(shared["paths"]["mlruns"])

@@ -24,19 +24,19 @@ _MIGRATIONS = Path("db_migrations", "versions")
 
 @event.listens_for(Engine, "connect")
 def _sync_at_checkpoints(connection: Any, record: Any) -> None:
-    """Let sqlite in WAL mode wait for the disk at checkpoints alone, and make these ten times rarer.
+    """Let sqlite in WAL mode wait for the disk at checkpoints alone, and make these forty times rarer.
 
     By default it waits at every commit, of which a run has ten. A process that is killed loses nothing either way; a
     machine that loses power may lose the last commits, and the database stays whole
     (https://www.sqlite.org/pragma.html#pragma_synchronous). A checkpoint (https://www.sqlite.org/wal.html) writes
-    the pages that runs touched since the last one, and the same pages again each time: 40 MB of log beside the database
-    cost less than ten times 4.
+    the pages that runs touched since the last one, and the same pages again each time: a sweep of 360 runs, which
+    writes 600 MB of log for 40 MB of database, waits a second less for four checkpoints than for fifteen.
     """
     if isinstance(connection, sqlite3.Connection):
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
         if mode == "wal":
             connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute("PRAGMA wal_autocheckpoint=10000")
+            connection.execute("PRAGMA wal_autocheckpoint=40000")
 
 
 def make_folder(folder: Path) -> None:

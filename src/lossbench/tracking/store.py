@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -60,6 +61,13 @@ class Store:
 @cache
 def _client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri)
+
+
+def import_for(mlruns: Path, uri: str | None) -> None:
+    """Import what `open_store` will need for a store, before the caller waits for something else."""
+    if not address.on_server(address.resolve(uri, mlruns)):
+        # MLflow imports it, with SQLAlchemy's mappings and Alembic, when the first of its clients is made.
+        import_module("mlflow.store.tracking.sqlalchemy_store")
 
 
 def open_store(mlruns: Path, uri: str | None = None, experiment: str | None = None) -> Store:
