@@ -141,3 +141,15 @@ def test_platt_is_scikit_learns_logistic_regression_on_smoothed_targets(seed: in
     np.testing.assert_allclose(
         calibration.fit("platt", scores, target).probs(scores), model.predict_proba(standard), rtol=0, atol=1e-7
     )
+
+
+def test_a_posterior_that_rules_out_what_occurs_is_refuted_by_one_row():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(400, 1))
+    probs = calibration.Platt(np.array([1.0]), np.array([0.0])).probs(scores)
+    target = (rng.random(400) < probs[:, 1]).astype(int)
+    assert not calibration.is_better(scores, target, probs)  # the truth
+    for sure in (0.0, 1e-320):
+        wrong = probs.copy()
+        wrong[0, target[0]], wrong[0, 1 - target[0]] = sure, 1.0
+        assert calibration.is_better(scores, target, wrong)

@@ -16,6 +16,7 @@ Kind = Literal["isotonic", "platt"]
 
 ENOUGH_FOR_ISOTONIC = 500  # rows of the rarer class
 FOLDS = 5
+_LEAST = np.finfo(np.float64).tiny
 _STEPS = 100  # of Newton's method, which takes five to ten
 
 
@@ -166,7 +167,8 @@ def is_better(scores: ArrayLike, target: ArrayLike, posterior: Floats) -> bool:
     """Return whether a calibrator predicts rows that it has not seen better than a posterior does that needs no fit.
 
     Better is a lower mean log-loss, by more than one standard error of the rows' differences (the one-standard-error
-    rule of Breiman et al. 1984: the simpler of two stands, unless the other is clearly better).
+    rule of Breiman et al. 1984: the simpler of two stands, unless the other is clearly better). A posterior
+    that gives a label that occurs the probability 0 is refuted by it: its log-loss is infinite.
 
     Parameters
     ----------
@@ -186,6 +188,9 @@ def is_better(scores: ArrayLike, target: ArrayLike, posterior: Floats) -> bool:
     y = np.asarray(target)
     if len(y) < 2 * FOLDS:  # too few to tell, or to fit on the rest
         return False
+    # One such row is as large as its own standard error, so that the rule would be a coin toss.
+    if (posterior[np.arange(len(y)), y] <= _LEAST).any():
+        return True
     # What is no better on the rows of its own fit is none on others: one fit answers for most runs, instead of five.
     seen = fit(choose(scores, y), scores, y).probs(scores)
     return _gains(seen, posterior, y) and _gains(cross_fitted(scores, y), posterior, y)
@@ -193,8 +198,8 @@ def is_better(scores: ArrayLike, target: ArrayLike, posterior: Floats) -> bool:
 
 def _gains(probs: Floats, posterior: Floats, target: NDArray[np.int64]) -> bool:
     """Return whether the first has a lower mean log-loss by more than one standard error."""
-    rows, least = np.arange(len(target)), np.finfo(np.float64).tiny
-    gain = np.log(probs[rows, target].clip(least)) - np.log(posterior[rows, target].clip(least))
+    rows = np.arange(len(target))
+    gain = np.log(probs[rows, target].clip(_LEAST)) - np.log(posterior[rows, target])
     return bool(gain.mean() > gain.std(ddof=1) / len(target) ** 0.5)
 
 
