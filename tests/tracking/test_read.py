@@ -113,3 +113,19 @@ def test_columns_of_numbers_are_numbers_and_others_text(store: Store) -> None:
     frame = read.runs(store)
     assert frame["params.gamma"].tolist() == [1.0, 2.5]
     assert frame["params.width"].tolist() == ["8", "8,8"]
+
+
+def test_references_stand_by_data_and_name_whoever_recorded_them_first(store: Store) -> None:
+    with SweepRecord.open(store, "two workers", objectives={}) as sweep:
+        for data, seed in (("wine", 1), ("iris", 1), ("wine", 0), ("iris", 0)):
+            RunRecord.start(
+                store,
+                f"s{seed} · class prior",
+                role="reference",
+                params={"data": data, "seed": seed},
+                sweep=sweep.id,
+                objective="class prior",
+            ).finish({"test/auroc": 0.5})
+    frame = read.runs(store, sweep.id)
+    assert frame["params.data"].tolist() == ["iris", "iris", "wine", "wine"]
+    assert frame["params.seed"].tolist() == [0, 1, 0, 1]

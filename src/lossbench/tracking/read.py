@@ -178,10 +178,15 @@ def _count(tag: str | None) -> float:
     return float(tag) if tag is not None and tag.isdecimal() else float("nan")
 
 
-def _place(run: Run) -> float:
-    """Return where a run stands in its sweep; references, which have no number, come last."""
+def _place(run: Run) -> tuple[float, str, str]:
+    """Return where a run stands in its sweep; references, which have no number, come last, by data and name.
+
+    Not by time, since several processes record them: the last bits of a mean depend on the order.
+    """
     number = run.data.tags.get("lossbench.job")
-    return float(number) if number is not None and number.isdecimal() else math.inf
+    if number is not None and number.isdecimal():
+        return float(number), "", ""
+    return math.inf, run.data.params.get("data", ""), str(run.info.run_name)
 
 
 def _numbers(column: pd.Series) -> pd.Series:
