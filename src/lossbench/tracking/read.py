@@ -186,6 +186,8 @@ def _place(run: Run) -> tuple[float, str, str]:
     number = run.data.tags.get("lossbench.job")
     if number is not None and number.isdecimal():
         return float(number), "", ""
+    if run.data.tags.get("lossbench.role") != "reference":
+        return math.inf, "", ""
     return math.inf, run.data.params.get("data", ""), str(run.info.run_name)
 
 
