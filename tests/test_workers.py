@@ -102,3 +102,16 @@ def test_a_sweep_shows_its_answer_before_this_process_imports_torch(tmp_path: Pa
     )
     assert "imported:\n" in done.stdout, done.stdout + done.stderr
     assert done.stdout.index("imported:") < done.stdout.index("brier")
+
+
+def test_ctrl_c_while_the_workers_import_leaves_no_traceback(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "lossbench", "-m", "loss=cross_entropy,brier", "seed=range(9)", "paths.mlruns=mlruns"]
+    line += ["hydra.launcher.processes=2", "trainer.max_epochs=1"]
+    with subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as command:
+        children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
+        while len(children.read_text().split()) < 2:  # the server and its tracker
+            time.sleep(0.05)
+        time.sleep(0.5)
+        os.killpg(command.pid, signal.SIGINT)
+        _, said = command.communicate(timeout=60)
+    assert (command.returncode, said) == (130, "lossbench: interrupted\n")

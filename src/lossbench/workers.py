@@ -60,9 +60,7 @@ class Workers:
         self._context = context()
         self._pool: ProcessPoolExecutor | None = None
         if self._context.get_start_method() == "forkserver":
-            from multiprocessing.forkserver import ensure_running
-
-            ensure_running()
+            _serve()
 
     @classmethod
     def enough_for(cls, jobs: int, processes: int | None) -> Self | None:
@@ -73,7 +71,9 @@ class Workers:
     def submit(self, work: Callable[_P, _T], /, *arguments: _P.args, **keywords: _P.kwargs) -> Future[_T]:
         """Have a worker do something; what it raises reaches the caller."""
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.number, mp_context=self._context, initializer=_settle_in)
+            self._pool = ProcessPoolExecutor(
+                self.number, mp_context=self._context, initializer=_settle_in, initargs=(_heeds_ctrl_c(),)
+            )
         return self._pool.submit(_do, partial(work, *arguments, **keywords))
 
     def abandon(self) -> None:
@@ -103,9 +103,30 @@ class Workers:
             self._pool = None
 
 
-def _settle_in() -> None:
+def _serve() -> None:
+    """Start the server of processes, which imports for seconds, in which a Ctrl-C would end it with a traceback."""
+    from multiprocessing import forkserver, resource_tracker
+
+    # It lets Ctrl-C through once it has started its own process, so that has to be before.
+    resource_tracker.ensure_running()
+    # Whom it forks inherits this, and lets Ctrl-C through again.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _heeds_ctrl_c() -> bool:
+    return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+def _settle_in(heed: bool = True) -> None:
     end_with_parent()
-    signal.signal(signal.SIGINT, _interrupt)
+    # A command in the background is told to ignore Ctrl-C, and so are its workers.
+    signal.signal(signal.SIGINT, _interrupt if heed else signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     # What was imported lives as long as the worker: no collection needs to look at it again.
     gc.freeze()
 

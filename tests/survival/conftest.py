@@ -17,8 +17,9 @@ from lossbench.workers import context
 
 # What the process does: text, since the server that it is forked from cannot import a test's own functions.
 COMMAND = """
-import os, sys
+import os, signal, sys
 from lossbench.cli import dispatch
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which the server of workers holds back
 os.setsid()
 os.chdir(folder)
 with open(output, "a") as file:
