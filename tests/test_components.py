@@ -15,6 +15,6 @@ def test_a_part_that_a_notebook_defines_anew_is_the_new_one(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "a_notebook", notebook)
     config = {"model": {"_target_": "a_notebook.Mine", "_partial_": True, "width": 3}}
     for number in (1, 2):
-        notebook.Mine = type("Mine", (), {"__init__": lambda self, width: None, "number": number})  # type: ignore[attr-defined]
+        notebook.Mine = type("Mine", (), {"__init__": lambda self, width: None, "number": number})
         assert component(config, "model") is component(config, "model")
         assert component(config, "model")().number == number

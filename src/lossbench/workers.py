@@ -90,6 +90,12 @@ class Workers:
         for child in children:
             child.join(_LEAVE_SECONDS)
 
+    def close(self) -> None:
+        """Let the processes go, once they have done what they were given."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
     def __enter__(self) -> Self:
         return self
 
@@ -98,9 +104,8 @@ class Workers:
     ) -> None:
         if error is not None:
             self.abandon()
-        elif self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        else:
+            self.close()
 
 
 def _serve() -> None:

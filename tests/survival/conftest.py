@@ -59,7 +59,7 @@ class Killable:
     def start(self, *arguments: str) -> BaseProcess:
         given = [*arguments, f"paths.mlruns={self.mlruns}"]
         names = {"arguments": given, "folder": str(self.folder), "output": str(self.output)}
-        process: BaseProcess = context().Process(target=exec, args=(COMMAND, names))  # type: ignore[attr-defined]  # BaseContext lacks it
+        process: BaseProcess = context().Process(target=exec, args=(COMMAND, names))
         process.start()
         return process
 

@@ -294,7 +294,7 @@ def read_only() -> Iterator[None]:
     def denied(path: Any, mode: int, **more: Any) -> bool:
         return not mode & os.W_OK and real(path, mode, **more)
 
-    os.access = denied  # type: ignore[assignment]
+    os.access = denied
     try:
         yield
     finally:
@@ -401,11 +401,11 @@ def full_disk() -> Iterator[None]:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
             signal.signal(signal.SIGXFSZ, handler)
 
-    Artifacts.bytes = limited  # type: ignore[method-assign]
+    Artifacts.bytes = limited
     try:
         yield
     finally:
-        Artifacts.bytes = real  # type: ignore[method-assign]
+        Artifacts.bytes = real
 
 
 @contextmanager

@@ -242,7 +242,7 @@ def _mark(store: Store, run: str, process: Process, status: str = "RUNNING") -> 
 def another(**changes: object) -> Process:
     here = Process.current()
     values = {"host": here.host, "boot": here.boot, "space": here.space, "id": here.id, "started": here.started}
-    return Process(**{**values, **changes})  # type: ignore[arg-type]
+    return Process(**{**values, **changes})
 
 
 @pytest.mark.parametrize(

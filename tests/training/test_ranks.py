@@ -74,7 +74,7 @@ def other() -> Iterator[Connection]:
     """A process that trains along as rank one."""
     start = context()
     here, there = start.Pipe()
-    process = start.Process(target=exec, args=(ALONG, {"connection": there}))  # type: ignore[attr-defined]
+    process = start.Process(target=exec, args=(ALONG, {"connection": there}))
     process.start()
     yield here
     here.send(None)

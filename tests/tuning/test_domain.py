@@ -60,7 +60,7 @@ def test_four_digits_are_written_and_the_ends_are_reached() -> None:
 def test_zero_has_the_share_of_a_decade() -> None:
     domain = Domain("k", 1e-6, 1e-2, log=True, zero=True)
     distribution = domain.distribution()
-    assert (distribution.low, distribution.high) == (1e-7, 1e-2)  # type: ignore[attr-defined]  # four decades and one
+    assert (distribution.low, distribution.high) == (1e-7, 1e-2)  # four decades and one
     assert domain.value(9.9e-7) == 0.0
     assert domain.value(1e-6) == 1e-6
     assert domain.value(domain.drawn(0.0)) == 0.0

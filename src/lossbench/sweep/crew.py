@@ -73,5 +73,5 @@ class Crew:
     def leave(self) -> None:
         """Let the processes go: nothing is left for them to do."""
         if self._workers is not None:
-            self._workers.__exit__(None, None, None)
+            self._workers.close()
             self._workers = None
