@@ -204,6 +204,7 @@ def evaluate_job(job: Job, metrics: Any = None) -> Evaluation:
     """Score a job's network as it stands; without metrics, by the built-in metrics."""
     splits = {"train": job.dataset.train, "val": job.dataset.val, "test": job.dataset.test}
     present = {name: rows for name, rows in splits.items() if rows is not None}
+    job.network.eval()
     return evaluate_scores(
         {name: scores_of(job.network, rows.x) for name, rows in present.items()},
         {name: rows.y for name, rows in present.items()},

@@ -148,8 +148,25 @@ def test_a_posterior_that_rules_out_what_occurs_is_refuted_by_one_row():
     scores = rng.normal(size=(400, 1))
     probs = calibration.Platt(np.array([1.0]), np.array([0.0])).probs(scores)
     target = (rng.random(400) < probs[:, 1]).astype(int)
-    assert not calibration.is_better(scores, target, probs)  # the truth
+    assert calibration.better(scores, target, probs) is None  # the truth
     for sure in (0.0, 1e-320):
         wrong = probs.copy()
         wrong[0, target[0]], wrong[0, 1 - target[0]] = sure, 1.0
-        assert calibration.is_better(scores, target, wrong)
+        fitted = calibration.better(scores, target, wrong)
+        assert fitted is not None
+        np.testing.assert_array_equal(fitted.probs(scores), calibration.fit("platt", scores, target).probs(scores))
+
+
+def test_folds_that_start_near_end_where_they_would_from_afar():
+    rng = np.random.default_rng(1)
+    scores = rng.normal(size=(300, 3)) * 4 - 1
+    target = (scores + rng.normal(size=scores.shape) * 3).argmax(axis=1)
+    turn = np.empty(300, dtype=int)
+    for label in range(3):
+        rows = np.flatnonzero(target == label)
+        turn[rows] = np.arange(len(rows)) % calibration.FOLDS
+    found = calibration.cross_fitted(scores, target)
+    for fold in range(calibration.FOLDS):
+        unseen = turn == fold
+        expected = calibration.fit("platt", scores[~unseen], target[~unseen]).probs(scores[unseen])
+        np.testing.assert_allclose(found[unseen], expected, rtol=0, atol=1e-9)

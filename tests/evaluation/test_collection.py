@@ -37,7 +37,7 @@ def both(collection, target, probs):
     """The collection's and the numpy figures of one split, under the same keys."""
     task = task_of(probs.shape[1])
     own = {name: float(value[0]) for name, value in metrics.compute(target, probs[None]).items()}
-    recalls = metrics.recall(target, probs[None])[0]
+    recalls = metrics.compute(target, probs[None], ["recalls"])["recalls"][0]
     own |= {f"recall/{name}": float(value) for name, value in zip(task.class_names, recalls, strict=True)}
     return measure(collection, target, probs, task), own
 

@@ -197,7 +197,7 @@ def test_a_replicate_with_nan_is_nan_and_alone():
     for name, value in values.items():
         assert np.isnan(value[1]), name
         np.testing.assert_array_equal(value[[0, 2]], clean[name][[0, 2]])
-    recalls = metrics.recall(target, probs)
+    recalls = metrics.compute(target, probs, ["recalls"])["recalls"]
     assert np.isnan(recalls).all(axis=1).tolist() == [False, True, False]
 
 
@@ -215,6 +215,18 @@ def test_ece_by_hand():
     # 1 and .95 share the last bin: |(1 - 1) + (0 - .95)|; .1 has its own: |0 - .1|
     values = metrics.compute([1, 0, 0], [[[0.0, 1.0], [0.05, 0.95], [0.9, 0.1]]], ["ece"])
     assert values["ece"][0] == pytest.approx((0.95 + 0.1) / 3)
+
+
+def test_bins_of_ece_are_closed_below_to_the_last_bit():
+    edges = np.arange(1, metrics.BINS) / metrics.BINS
+    for edge in edges:
+        for value in (np.nextafter(edge, 0), edge, np.nextafter(edge, 1)):
+            low = np.searchsorted(edges, value, side="right") / metrics.BINS
+            # Its like, of the other label, in the same bin: what they observe and expect cancels.
+            like = min(low + 1e-3, 1.0)
+            probs = np.array([[[1 - value, value], [1 - like, like]]])
+            together = abs(1 - value - like) / 2
+            assert metrics.compute([1, 0], probs, ["ece"])["ece"][0] == pytest.approx(together, abs=1e-12)
 
 
 def test_negative_zero_ties_with_zero():
@@ -235,7 +247,8 @@ def test_recall_of_each_class():
     draw = np.random.default_rng(5)
     target, probs = draw.integers(0, 3, size=40), draw.dirichlet(np.ones(3), size=(2, 40))
     expected = [sk.recall_score(target, p.argmax(axis=1), average=None) for p in probs]
-    np.testing.assert_allclose(metrics.recall(target, probs), expected, rtol=0, atol=1e-15)
+    found = metrics.compute(target, probs, ["recalls"])["recalls"]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-15)
 
 
 GOOD = np.full((1, 2, 2), 0.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +36,7 @@ class Isotonic:
            [0.25, 0.75]])
     """
 
+    kind: ClassVar[Kind] = "isotonic"
     x: Floats
     y: Floats
 
@@ -60,6 +61,7 @@ class Platt:
     array([[0.5, 0.5]])
     """
 
+    kind: ClassVar[Kind] = "platt"
     slope: Floats
     intercept: Floats
 
@@ -129,10 +131,7 @@ def fit(kind: Kind, scores: ArrayLike, target: ArrayLike) -> Calibrator:
             f"got {x.shape} ({np.sum(~np.isfinite(x))} not finite) and {y.shape}"
         )
     if kind == "platt":
-        columns = [1] if x.shape[1] == 1 else range(x.shape[1])
-        lines = [_line(column, y == k) for column, k in zip(x.T, columns, strict=True)]
-        slope, intercept = np.asarray(lines).T
-        return Platt(slope, intercept)
+        return _platt(x, y)
     if kind != "isotonic":
         raise ValueError(f"a calibrator is isotonic or platt, got {kind!r}")
     if x.shape[1] != 1:
@@ -151,7 +150,11 @@ def cross_fitted(scores: ArrayLike, target: ArrayLike) -> Floats:
     (4, 2)
     """
     x, y = _two_dimensional(scores), np.asarray(target)
-    kind = choose(x, y)
+    return _cross_fitted(x, y, fit(choose(x, y), x, y))
+
+
+def _cross_fitted(x: Floats, y: NDArray[np.int64], of_all: Calibrator) -> Floats:
+    """Return the same, given the calibrator of all rows, from which a search that needs few steps can start."""
     turn = np.empty(len(y), dtype=np.int64)
     for label in np.unique(y):
         rows = np.flatnonzero(y == label)
@@ -159,12 +162,17 @@ def cross_fitted(scores: ArrayLike, target: ArrayLike) -> Floats:
     found = np.empty((len(y), max(x.shape[1], 2)))
     for fold in np.unique(turn):
         others = turn != fold
-        found[~others] = fit(kind, x[others], y[others]).probs(x[~others])
+        own = (
+            _platt(x[others], y[others], near=of_all)
+            if isinstance(of_all, Platt)
+            else fit("isotonic", x[others], y[others])
+        )
+        found[~others] = own.probs(x[~others])
     return found
 
 
-def is_better(scores: ArrayLike, target: ArrayLike, posterior: Floats) -> bool:
-    """Return whether a calibrator predicts rows that it has not seen better than a posterior does that needs no fit.
+def better(scores: ArrayLike, target: ArrayLike, posterior: Floats) -> Calibrator | None:
+    """Return a calibrator where it predicts rows that it has not seen better than a posterior does that needs no fit.
 
     Better is a lower mean log-loss, by more than one standard error of the rows' differences (the one-standard-error
     rule of Breiman et al. 1984: the simpler of two stands, unless the other is clearly better). A posterior
@@ -177,23 +185,30 @@ def is_better(scores: ArrayLike, target: ArrayLike, posterior: Floats) -> bool:
     posterior
         (N, K), of the same rows.
 
+    Returns
+    -------
+    Isotonic or Platt, fitted on all rows; None where the posterior stands
+
     Examples
     --------
     Scores that say nothing of the labels, taken for log-odds:
 
     >>> scores, target = np.tile([[-5.0], [5.0]], (20, 1)), np.repeat([0, 1], 20)
-    >>> is_better(scores, target, Platt(np.array([1.0]), np.array([0.0])).probs(scores))
-    True
+    >>> fitted = better(scores, target, Platt(np.array([1.0]), np.array([0.0])).probs(scores))
+    >>> fitted.probs([[5.0]]).round(6)
+    array([[0.5, 0.5]])
     """
-    y = np.asarray(target)
+    x, y = _two_dimensional(scores), np.asarray(target)
     if len(y) < 2 * FOLDS:  # too few to tell, or to fit on the rest
-        return False
+        return None
+    fitted = fit(choose(x, y), x, y)
     # One such row is as large as its own standard error, so that the rule would be a coin toss.
     if (posterior[np.arange(len(y)), y] <= _LEAST).any():
-        return True
+        return fitted
     # What is no better on the rows of its own fit is none on others: one fit answers for most runs, instead of five.
-    seen = fit(choose(scores, y), scores, y).probs(scores)
-    return _gains(seen, posterior, y) and _gains(cross_fitted(scores, y), posterior, y)
+    if _gains(fitted.probs(x), posterior, y) and _gains(_cross_fitted(x, y, fitted), posterior, y):
+        return fitted
+    return None
 
 
 def _gains(probs: Floats, posterior: Floats, target: NDArray[np.int64]) -> bool:
@@ -220,13 +235,22 @@ def from_state(kind: str, state: Mapping[str, ArrayLike]) -> Calibrator:
     return kinds[kind](**{name: np.asarray(array, dtype=np.float64) for name, array in state.items()})
 
 
-def _line(column: Floats, positive: NDArray[np.bool_]) -> tuple[float, float]:
+def _platt(x: Floats, y: NDArray[np.int64], near: Platt | None = None) -> Platt:
+    """Fit a line to each column; ``near`` is one of almost the same rows, where the search starts."""
+    labels = [1] if x.shape[1] == 1 else range(x.shape[1])
+    starts = [None] * x.shape[1] if near is None else zip(near.slope, near.intercept, strict=True)
+    lines = [_line(column, y == k, start) for column, k, start in zip(x.T, labels, starts, strict=True)]
+    slope, intercept = np.asarray(lines).T
+    return Platt(slope, intercept)
+
+
+def _line(column: Floats, positive: NDArray[np.bool_], start: tuple[float, float] | None) -> tuple[float, float]:
     """Return Platt's slope and intercept of one column.
 
     Newton's method with step halving (Lin, Lin & Weng 2007, https://doi.org/10.1007/s10994-007-5018-6): two numbers,
-    for which scikit-learn's general solver takes eight times as long, and every run fits six of them.
+    for which scikit-learn's general solver takes eight times as long, and many runs fit six of them.
     """
-    n_positive = int(positive.sum())
+    n_positive = np.count_nonzero(positive)
     n_negative = len(positive) - n_positive
     soft = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
     centre, scale = column.mean(), column.std()
@@ -235,25 +259,33 @@ def _line(column: Floats, positive: NDArray[np.bool_]) -> tuple[float, float]:
     # Only so that a constant column, of which any slope is as good, has a solution.
     ridge = 1e-10
 
-    def cost(line: Floats) -> float:
+    def seen(line: Floats) -> tuple[float, Floats]:
         logit = line[0] * x + line[1]
-        return float(np.sum(np.logaddexp(0, logit) - soft * logit) + ridge / 2 * line[0] ** 2)
+        return float(np.add.reduce(np.logaddexp(0, logit)) - soft @ logit) + ridge / 2 * line[0] ** 2, logit
 
-    share = soft.mean()
-    line = np.array([0.0, np.log(share / (1 - share))])
-    least = cost(line)
+    if start is None:
+        share = soft.mean()
+        line = np.array([0.0, np.log(share / (1 - share))])
+    else:
+        line = np.array([start[0] * scale, start[1] + start[0] * centre])
+    least, logit = seen(line)
     for _ in range(_STEPS):
-        prob = expit(line[0] * x + line[1])
+        prob = expit(logit)
         error, curvature = prob - soft, prob * (1 - prob)
-        gradient = np.array([error @ x + ridge * line[0], error.sum()])
+        gradient = np.array([error @ x + ridge * line[0], np.add.reduce(error)])
         if np.abs(gradient).max() <= 1e-10 * len(x):
             break
         bend = curvature * x
-        hessian = np.array([[bend @ x + ridge, bend.sum()], [bend.sum(), curvature.sum()]])
-        step = np.linalg.lstsq(hessian, gradient)[0]
-        while (found := cost(line - step)) > least and np.abs(step).max() > 1e-12:
+        a, b, c = bend @ x + ridge, np.add.reduce(bend), np.add.reduce(curvature)
+        determinant = a * c - b * b
+        if determinant > 1e-9 * a * c:
+            step = np.array([c, a]) * gradient - b * gradient[::-1]
+            step /= determinant
+        else:  # flat in one direction: the shortest step
+            step = np.linalg.lstsq(np.array([[a, b], [b, c]]), gradient)[0]
+        while (found := seen(line - step))[0] > least and np.abs(step).max() > 1e-12:
             step = step / 2
-        line, least = line - step, found
+        line, (least, logit) = line - step, found
     slope = float(line[0]) / float(scale)
     return slope, float(line[1]) - slope * float(centre)
 

@@ -40,7 +40,7 @@ class Evaluation:
         By metric; empty for more than two classes, NaN where validation cannot tune it.
     posterior_kind
         ``gradient``, ``isotonic`` or ``platt``: a calibrator where the loss claims no posterior from its gradient,
-        or where validation rows show that a calibrator predicts better (`calibration.is_better`).
+        or where validation rows show that a calibrator predicts better (`calibration.better`).
     posterior_state
         What turns scores into posteriors again: ``class_weights`` and ``sampling_rates``, where given, or the
         calibrator's arrays (`calibration.from_state`).
@@ -111,11 +111,11 @@ def evaluate(
         reasons |= {f"{split}/{name}": reason for name, reason in why.items()}
 
     tuned: dict[str, float] = {}
-    for metric in thresholds.TUNED if task.binary else ():
-        tuned[metric] = thresholds.tune(labels["val"], posteriors["val"][:, 1], metric)
-        unknown = metrics.undefined(labels["val"], task.n_classes, task.class_names) if np.isnan(tuned[metric]) else {}
+    if task.binary:
+        tuned = thresholds.tune(labels["val"], posteriors["val"][:, 1])
+        untuned = metrics.undefined(labels["val"], task.n_classes, task.class_names)
         for split, target in labels.items():
-            own, why = figures_at({metric: tuned[metric]}, target, posteriors[split], task, unknown)
+            own, why = figures_at(tuned, target, posteriors[split], task, untuned)
             values |= {f"{split}/{name}": value for name, value in own.items()}
             reasons |= {f"{split}/{name}": reason for name, reason in why.items()}
     return Evaluation(values, reasons, tuned, kind, state, raw, probs, posteriors)
@@ -129,8 +129,9 @@ def figures(
     collection: MetricCollection | None = None,
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return the figures of some rows by metric, ``recall/<class>`` and ``posterior/<metric>``, and why any is NaN."""
-    own = {name: float(value[0]) for name, value in metrics.compute(target, probs[None]).items()}
-    recalls = metrics.recall(target, probs[None])[0]
+    found = metrics.compute(target, probs[None], (*metrics.names_for(task.n_classes), metrics.RECALLS))
+    recalls = found.pop(metrics.RECALLS)[0]
+    own = {name: float(value[0]) for name, value in found.items()}
     own |= {f"recall/{k}": float(v) for k, v in zip(task.class_names, recalls, strict=True)}
     if collection is not None:
         from lossbench.evaluation.collection import measure  # torchmetrics takes seconds to import
@@ -138,9 +139,11 @@ def figures(
         own |= measure(collection, target, probs, task)
     of_posterior = metrics.compute(target, posteriors[None], OF_POSTERIOR)
     own |= {f"posterior/{name}": float(value[0]) for name, value in of_posterior.items()}
+    undefined = [name for name, value in own.items() if np.isnan(value)]
+    if not undefined:
+        return own, {}
     known = metrics.undefined(target, task.n_classes, task.class_names)
     known |= {f"recall/{k}": "no row of this class" for k in task.class_names}
-    undefined = (name for name, value in own.items() if np.isnan(value))
     return own, {name: known.get(name, "the metric returned NaN") for name in undefined}
 
 
@@ -160,16 +163,16 @@ def figures_at(
     untuned
         Why it could not, by metric.
     """
-    values: dict[str, float] = {}
+    if not tuned:
+        return {}, {}
+    values = {f"tuned/{name}": value for name, value in thresholds.at(target, posteriors[:, 1], tuned).items()}
     reasons: dict[str, str] = {}
     for metric, threshold in tuned.items():
-        key = f"tuned/{metric}"
-        values[key] = thresholds.at(target, posteriors[:, 1], threshold)[metric]
         if np.isnan(threshold):
             why = (untuned or {}).get(metric, f"{metric} is undefined")
-            reasons[key] = f"{why} in val, which tunes it"
-        elif np.isnan(values[key]):
-            reasons[key] = metrics.undefined(target, task.n_classes, task.class_names)[metric]
+            reasons[f"tuned/{metric}"] = f"{why} in val, which tunes it"
+        elif np.isnan(values[f"tuned/{metric}"]):
+            reasons[f"tuned/{metric}"] = metrics.undefined(target, task.n_classes, task.class_names)[metric]
     return values, reasons
 
 
@@ -187,32 +190,24 @@ def _posteriors(
     ranks best). It stands unless a calibrator predicts validation rows better that it has not been fitted on.
     """
     if loss.posterior == "gradient":
-        factors, posteriors = _from_gradient(raw, loss, device, class_weights, sampling_rates)
-        if not calibration.is_better(raw["val"], val_target, posteriors["val"]):
-            return "gradient", factors, posteriors
-    kind = calibration.choose(raw["val"], val_target)
-    fitted = calibration.fit(kind, raw["val"], val_target)
-    return kind, calibration.state_of(fitted), {split: fitted.probs(rows) for split, rows in raw.items()}
+        given = {"class_weights": class_weights, "sampling_rates": sampling_rates}
+        factors = {
+            name: torch.as_tensor(factor, dtype=torch.float64, device=device)
+            for name, factor in given.items()
+            if factor is not None
+        }
 
+        def of_gradient(rows: Floats) -> Floats:
+            return _array(posterior(loss, torch.as_tensor(rows, device=device), **factors))
 
-def _from_gradient(
-    raw: Mapping[str, Floats],
-    loss: Loss,
-    device: torch.device,
-    class_weights: ArrayLike | Tensor | None,
-    sampling_rates: ArrayLike | Tensor | None,
-) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Return the factors that it undoes, where given, and the posterior of every split."""
-    given = {"class_weights": class_weights, "sampling_rates": sampling_rates}
-    factors = {
-        name: torch.as_tensor(factor, dtype=torch.float64, device=device)
-        for name, factor in given.items()
-        if factor is not None
-    }
-    posteriors = {
-        split: _array(posterior(loss, torch.as_tensor(rows, device=device), **factors)) for split, rows in raw.items()
-    }
-    return {name: _array(factor) for name, factor in factors.items()}, posteriors
+        of_val = of_gradient(raw["val"])
+        fitted = calibration.better(raw["val"], val_target, of_val)
+        if fitted is None:
+            state = {name: _array(factor) for name, factor in factors.items()}
+            return "gradient", state, {s: of_val if s == "val" else of_gradient(rows) for s, rows in raw.items()}
+    else:
+        fitted = calibration.fit(calibration.choose(raw["val"], val_target), raw["val"], val_target)
+    return fitted.kind, calibration.state_of(fitted), {split: fitted.probs(rows) for split, rows in raw.items()}
 
 
 def _checked(split: str, scores: ArrayLike, target: ArrayLike, task: Task) -> Floats:

@@ -30,6 +30,7 @@ DIRECTION: dict[str, Literal["max", "min"]] = {
     "auroc_micro": "max",
 }
 NAMES: tuple[str, ...] = tuple(DIRECTION)
+RECALLS = "recalls"
 BINS = 15
 SMALLEST = float(np.finfo(np.float64).tiny)
 BLOCK = 1 << 17  # cells computed at a time: the temporaries of 1 MiB then stay in the cache
@@ -59,7 +60,8 @@ def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None =
       averaged over rows (so it ends at 2, not at 1);
     - ``ece``: mean over 15 bins of equal width of |observed - expected|, weighted by rows; for two classes
       of the positive class, for more of the decided one; bins are closed below, the last one on both sides;
-    - ``auroc_micro`` (K > 2): one AUROC over all N K cells of the one-hot target.
+    - ``auroc_micro`` (K > 2): one AUROC over all N K cells of the one-hot target;
+    - ``recalls``, where ``names`` asks for it: the recall of each class, (R, K), NaN for a class without rows.
 
     Parameters
     ----------
@@ -72,7 +74,7 @@ def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None =
 
     Returns
     -------
-    dict of (R,) float64
+    dict of (R,) float64, ``recalls`` (R, K)
         NaN where a metric is undefined; `undefined` has the reason.
 
     Raises
@@ -92,7 +94,7 @@ def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None =
     n_classes = p.shape[2]
     wanted = names_for(n_classes) if names is None else tuple(names)
     for name in wanted:
-        if name not in DIRECTION or (name == "auroc_micro" and n_classes == 2):
+        if name not in DIRECTION and name != RECALLS or (name == "auroc_micro" and n_classes == 2):
             known = ", ".join(names_for(n_classes))
             raise ValueError(f"a metric for {n_classes} classes is one of {known}, got {name!r}")
     replicates, n, _ = p.shape
@@ -104,20 +106,6 @@ def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None =
         for at in range(0, replicates, block)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
-
-
-def recall(target: ArrayLike, probs: ArrayLike) -> Floats:
-    """Return the recall of each class, (R, K); NaN for a class without rows. Arguments as for `compute`.
-
-    >>> recall([0, 0, 1], [[[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]])
-    array([[0.5, 1. ]])
-    """
-    labels, p, _ = _checked(target, probs)
-    confusion = _confusion(labels, _decided(_columns(p)), p.shape[2])
-    lost = np.asarray(np.isnan(p).any(axis=(1, 2)))
-    with np.errstate(invalid="ignore"):
-        recalls = np.diagonal(confusion, axis1=1, axis2=2) / confusion.sum(axis=2)
-    return np.where(lost[:, None], np.nan, recalls)
 
 
 def undefined(target: ArrayLike, n_classes: int, class_names: Sequence[str] | None = None) -> dict[str, str]:
@@ -143,7 +131,7 @@ def undefined(target: ArrayLike, n_classes: int, class_names: Sequence[str] | No
     return reasons
 
 
-_DECISIONS = frozenset({"accuracy", "balanced_accuracy", "f1", "mcc"})
+_DECISIONS = frozenset({"accuracy", "balanced_accuracy", "f1", "mcc", RECALLS})
 _RANKINGS = frozenset({"auroc", "average_precision", "auroc_micro"})
 
 
@@ -190,7 +178,9 @@ def _computed(labels: NDArray[np.int64], p: Floats, wanted: Collection[str], nan
         if "ece" in wanted:
             values["ece"] = _ece(labels, columns, onehot)
     if lost is not None:
-        values = {name: np.where(lost, np.nan, value) for name, value in values.items()}
+        values = {
+            name: np.where(lost[:, None] if value.ndim == 2 else lost, np.nan, value) for name, value in values.items()
+        }
     return {name: values[name] for name in wanted}
 
 
@@ -243,6 +233,7 @@ def _decisions(confusion: NDArray[np.int64]) -> dict[str, Floats]:
         "balanced_accuracy": balanced,
         "f1": f1[:, 1] if n_classes == 2 else np.add.reduce(f1, axis=1) / n_classes,
         "mcc": (n * hits - np.vecdot(actual, decided)) / scale,
+        RECALLS: recalls,
     }
 
 
@@ -283,8 +274,9 @@ def _ece(labels: NDArray[np.int64], columns: Floats, onehot: NDArray[np.bool_]) 
         expected, observed = columns[:, 0], np.broadcast_to(onehot[:, 0], (replicates, n))
     else:
         expected, observed = columns.max(axis=1), _decided(columns) == labels
-    inner_edges = np.arange(1, BINS) / BINS
-    bins = np.searchsorted(inner_edges, expected, side="right")
+    # The product is rounded to the side of the edge k / BINS on which it was: a test tries both neighbours of each.
+    bins = (expected * BINS).astype(np.int64)
+    np.minimum(bins, BINS - 1, out=bins)
     bins += np.arange(0, replicates * BINS, BINS)[:, None]
     gap = np.bincount(bins.ravel(), weights=(observed - expected).ravel(), minlength=replicates * BINS)
     return np.abs(gap).reshape(replicates, BINS).sum(axis=1) / n

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Tuned = Literal["f1", "mcc", "balanced_accuracy", "accuracy"]
-TUNED: tuple[Tuned, ...] = get_args(Tuned)
+TUNED = ("f1", "mcc", "balanced_accuracy", "accuracy")
 
 
-def tune(target: ArrayLike, positive_prob: ArrayLike, metric: Tuned) -> float:
-    """Return the threshold t with the best metric for the decision ``positive_prob > t``.
+def tune(target: ArrayLike, positive_prob: ArrayLike) -> dict[str, float]:
+    """Return, for every metric of `TUNED`, the threshold t with its best value for the decision ``positive_prob > t``.
 
     Exact: every split of the distinct values is tried, and t lies midway between the two neighbours that it
     separates (towards 0 or 1 outside them; -1 where even a probability of 0 has to be positive). Among
@@ -24,26 +24,22 @@ def tune(target: ArrayLike, positive_prob: ArrayLike, metric: Tuned) -> float:
         (N,), 0 or 1.
     positive_prob
         (N,), in [0, 1].
-    metric
-        One of `TUNED`.
 
     Returns
     -------
-    float
+    dict
         NaN where the metric is undefined on these rows, whatever the threshold.
 
     Raises
     ------
     ValueError
-        For another metric, shapes that differ, no rows, or a NaN.
+        For shapes that differ, no rows, or a NaN.
 
     Examples
     --------
-    >>> tune([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.6], "f1")
+    >>> tune([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.6])["f1"]
     0.25
     """
-    if metric not in TUNED:
-        raise ValueError(f"a threshold is tuned for one of {', '.join(TUNED)}, got {metric!r}")
     positive, prob = _checked(target, positive_prob)
     order = np.argsort(prob)
     values = prob[order]
@@ -52,35 +48,47 @@ def tune(target: ArrayLike, positive_prob: ArrayLike, metric: Tuned) -> float:
     # Everything up to and including an end is negative; first of all: nothing is.
     missed = np.append(0, np.cumsum(positive[order])[ends])
     negatives_below = np.append(0, ends + 1) - missed
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    score = _score(metric, n_positive - missed, n_negative - negatives_below, n_positive, n_negative)
-    if np.isnan(score).any():
-        return float("nan")
+    n_positive = np.count_nonzero(positive)
+    n_negative = len(positive) - n_positive
     lower, upper = np.append(0.0, distinct), np.append(distinct, 1.0)
     cut = lower / 2 + upper / 2
     cut = np.where(cut < upper, cut, lower)  # neighbouring floats have nothing between them
     if distinct[0] == 0:
         cut[0] = -1.0
-    best = np.flatnonzero(score >= score.max() - 1e-12)
-    return float(cut[best[np.argmin(np.abs(cut[best] - 0.5))]])
+    found: dict[str, float] = {}
+    for metric in TUNED:
+        score = _score(metric, n_positive - missed, n_negative - negatives_below, n_positive, n_negative)
+        best = np.flatnonzero(score >= score.max() - 1e-12)  # none where the metric is NaN
+        found[metric] = float(cut[best[np.argmin(np.abs(cut[best] - 0.5))]]) if len(best) else float("nan")
+    return found
 
 
-def at(target: ArrayLike, positive_prob: ArrayLike, threshold: float) -> dict[str, float]:
-    """Return every metric of `TUNED` for the decision ``positive_prob > threshold``; NaN where undefined.
+def at(target: ArrayLike, positive_prob: ArrayLike, thresholds: Mapping[str, float]) -> dict[str, float]:
+    """Return metrics of `TUNED`, each for the decision ``positive_prob > its threshold``; NaN where undefined.
 
     A threshold of NaN, which `tune` returns for rows that cannot tune it, gives NaN.
 
-    >>> at([0, 0, 1, 1], [0.1, 0.4, 0.3, 0.6], 0.35)["accuracy"]
-    0.5
+    Raises
+    ------
+    ValueError
+        For another metric, shapes that differ, no rows, or a NaN.
+
+    Examples
+    --------
+    >>> at([0, 0, 1, 1], [0.1, 0.4, 0.3, 0.6], {"accuracy": 0.35})
+    {'accuracy': 0.5}
     """
     positive, prob = _checked(target, positive_prob)
-    if np.isnan(threshold):
-        return dict.fromkeys(TUNED, float("nan"))
-    decided = prob > threshold
-    hits = np.asarray([(decided & positive).sum()])
-    false_alarms = np.asarray([(decided & ~positive).sum()])
-    counts = hits, false_alarms, int(positive.sum()), int((~positive).sum())
-    return {metric: float(_score(metric, *counts)[0]) for metric in TUNED}
+    of_positives = prob[positive]
+    n_positive, n_negative = len(of_positives), len(prob) - len(of_positives)
+    found: dict[str, float] = {}
+    for metric, threshold in thresholds.items():
+        if metric not in TUNED:
+            raise ValueError(f"a threshold is for one of {', '.join(TUNED)}, got {metric!r}")
+        hits = np.count_nonzero(of_positives > threshold)
+        counts = np.asarray([hits]), np.asarray([np.count_nonzero(prob > threshold) - hits]), n_positive, n_negative
+        found[metric] = float("nan") if np.isnan(threshold) else float(_score(metric, *counts)[0])
+    return found
 
 
 def _checked(target: ArrayLike, positive_prob: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -89,15 +97,17 @@ def _checked(target: ArrayLike, positive_prob: ArrayLike) -> tuple[NDArray[np.bo
         raise ValueError(
             f"thresholds need target (N,) and positive_prob (N,) with N >= 1, got {labels.shape} and {prob.shape}"
         )
-    if not ((labels == 0) | (labels == 1)).all():
+    positive = labels == 1
+    if np.count_nonzero(positive) + np.count_nonzero(labels == 0) < len(labels):
         raise ValueError(f"thresholds need a target of 0 and 1, got {labels.min()}..{labels.max()}")
-    if not ((prob >= 0) & (prob <= 1)).all():
-        raise ValueError(f"thresholds need probabilities in [0, 1], got {prob.min()}..{prob.max()}")
-    return labels == 1, prob
+    low, high = prob.min(), prob.max()
+    if not (low >= 0 and high <= 1):  # nor with a NaN
+        raise ValueError(f"thresholds need probabilities in [0, 1], got {low}..{high}")
+    return positive, prob
 
 
 def _score(
-    metric: Tuned, hits: NDArray[Any], false_alarms: NDArray[Any], n_positive: int, n_negative: int
+    metric: str, hits: NDArray[Any], false_alarms: NDArray[Any], n_positive: int, n_negative: int
 ) -> NDArray[np.float64]:
     """Return the metric of each (true positives, false positives); conventions of `metrics.compute`."""
     hits, false_alarms = hits.astype(np.float64), false_alarms.astype(np.float64)

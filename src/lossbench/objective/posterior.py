@@ -9,7 +9,7 @@ from lossbench.errors import CannotServe
 from lossbench.objective.loss import Loss
 from lossbench.objective.prediction import Prediction
 
-_CHUNK = 16384  # rows solved at once: bounds memory at K * K * 8 bytes a row
+_CHUNK = 16384  # rows times classes solved at once: each has K slopes, and no more of them stay in the caches
 
 
 def posterior(
@@ -58,7 +58,8 @@ def posterior(
     if loss.posterior != "gradient":
         raise CannotServe(f"{loss.name} has no posterior from its gradient; fit a calibrator on validation rows")
     scores = scores.detach().to(torch.float64)
-    seen = torch.cat([_seen(loss, rows) for rows in scores.split(_CHUNK)]) if len(scores) else _empty(scores)
+    rows = max(1, _CHUNK // max(scores.shape[-1], 2))
+    seen = torch.cat([_seen(loss, part) for part in scores.split(rows)]) if len(scores) else _empty(scores)
     for factor in (class_weights, sampling_rates):
         if factor is not None:
             seen = seen / factor.detach().to(seen)
@@ -91,14 +92,14 @@ def _seen(loss: Loss, scores: Tensor) -> Tensor:
 def _slopes(loss: Loss, scores: Tensor) -> Tensor:
     """Return grad l_c(s), (N, K classes, n_scores)."""
     n_rows, n_scores = scores.shape
-    slopes = []
-    for label in range(max(n_scores, 2)):
-        leaf = scores.clone().requires_grad_()
-        target = torch.full((n_rows,), label, device=scores.device)
-        with torch.enable_grad():
-            rows = loss(Prediction(leaf, loss.link), target)
-            slopes.append(torch.autograd.grad(rows.sum(), leaf)[0])
-    return torch.stack(slopes, dim=1)
+    n_classes = max(n_scores, 2)
+    # Every row once with each label.
+    leaf = scores.repeat(n_classes, 1).requires_grad_()
+    target = torch.arange(n_classes, device=scores.device).repeat_interleave(n_rows)
+    with torch.enable_grad():
+        of_rows = loss(Prediction(leaf, loss.link), target)
+        slopes = torch.autograd.grad(of_rows.sum(), leaf)[0]
+    return slopes.view(n_classes, n_rows, n_scores).transpose(0, 1)
 
 
 def _two_classes(negative: Tensor, positive: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -48,17 +49,19 @@ def attach_head(network: nn.Module, objective: Objective, seed: int, dtype: torc
 
 
 @torch.no_grad()
-def scores_of(network: nn.Module, x: NDArray[np.float64], rows: int = 65_536) -> NDArray[np.float64]:
-    """Return the scores of all rows in evaluation mode as float64, ``rows`` at a time to bound memory."""
-    floating = (tensor for tensor in network.state_dict().values() if tensor.is_floating_point())
+def scores_of(network: nn.Module, x: NDArray[np.float64], rows: int = 8192) -> NDArray[np.float64]:
+    """Return the scores of all rows in evaluation mode as float64, so many at a time that they stay in the caches."""
+    floating = (tensor for tensor in chain(network.parameters(), network.buffers()) if tensor.is_floating_point())
     first = next(floating, torch.empty(0))
     training = network.training
-    network.eval()
+    if training:
+        network.eval()
     try:
         blocks = [
             propagate(network, torch.as_tensor(block, dtype=first.dtype, device=first.device))[0].double().cpu()
             for block in np.split(x, range(rows, len(x), rows))
         ]
     finally:
-        network.train(training)
+        if training:
+            network.train()
     return torch.cat(blocks).numpy()
