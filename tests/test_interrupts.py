@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -12,29 +15,39 @@ from lossbench import interrupts
 
 @pytest.fixture(autouse=True)
 def _own_handler() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before, hook = signal.signal(signal.SIGINT, signal.default_int_handler), sys.unraisablehook
     yield
     signal.signal(signal.SIGINT, before)
+    sys.unraisablehook = hook
 
 
 class Thing:
     pass
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_that_python_drops_is_raised_at_the_next_check() -> None:
+def test_an_interrupt_that_python_drops_is_raised_a_moment_later(capsys: pytest.CaptureFixture[str]) -> None:
     interrupts.heed()
-    interrupts.check()
+    interrupts.heed()
     thing = Thing()
     reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
-    del thing
-    assert reference() is None
     with pytest.raises(KeyboardInterrupt):
-        interrupts.check()
+        del thing
+        assert reference() is None
+        time.sleep(10)
+    assert capsys.readouterr().err == ""
+
+
+def test_another_exception_that_python_drops_is_printed_as_ever() -> None:
+    script = (
+        "import weakref\nfrom lossbench import interrupts\ninterrupts.heed()\nclass Thing: pass\nthing = Thing()\n"
+        "reference = weakref.ref(thing, lambda _: 1 / 0)\ndel thing\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "Exception ignored in" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
 
 
 def test_an_ignored_signal_stays_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     interrupts.heed()
     os.kill(os.getpid(), signal.SIGINT)
-    interrupts.check()

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lossbench import composition, interrupts
+from lossbench import composition
 from lossbench.progress import tick
 
 if TYPE_CHECKING:
@@ -78,7 +78,6 @@ def run_all(
         own = [configs[place] for place in places]
         quiet = [place not in wanted for place in places]
         if pool is None:
-            interrupts.check()
             told(places, _run_chunk(own, quiet, reason, sweep_dir))
         else:
             waiting[pool.submit(_run_chunk, own, quiet, reason, sweep_dir)] = places

@@ -85,7 +85,6 @@ def job(config: DictConfig) -> float | dict[str, float]:
 
         if joblibs_own():
             end_with_parent()
-        interrupts.check()
         try:
             plain = composition.plain(config, hydra.runtime.choices)
             return try_out(plain) if plain["tracking"]["trial"] else run(plain).score

@@ -1,29 +1,40 @@
-"""Ctrl-C that is not lost: Python drops a KeyboardInterrupt that arrives inside a weak reference's callback."""
+"""Ctrl-C that is not lost: Python drops and prints a KeyboardInterrupt inside the callback of a weak reference."""
 
 from __future__ import annotations
 
 import signal
-from types import FrameType
-from typing import NoReturn
+import sys
+from _thread import interrupt_main
+from collections.abc import Callable
+from functools import partial
+from threading import Timer
+from typing import TYPE_CHECKING
 
-_asked = False
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+# By then the callback has returned, most likely; else it is tried again.
+_SOON_SECONDS = 0.02
 
 
 def heed() -> None:
-    """Raise KeyboardInterrupt on Ctrl-C, and remember it for :func:`check`; a process told to ignore Ctrl-C does."""
-    global _asked
-    _asked = False
+    """Raise KeyboardInterrupt on Ctrl-C, wherever it arrives; a process told to ignore Ctrl-C does."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    raise_again()
 
 
-def check() -> None:
-    """Raise the KeyboardInterrupt that was dropped, if one was; called between the jobs of a sweep."""
-    if _asked:
-        raise KeyboardInterrupt
+def raise_again() -> None:
+    """Have a KeyboardInterrupt that was dropped raised a moment later, instead of printed with its traceback."""
+    hook = sys.unraisablehook
+    if not (isinstance(hook, partial) and hook.func is _unraisable):
+        sys.unraisablehook = partial(_unraisable, hook)
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    global _asked
-    _asked = True
-    raise KeyboardInterrupt
+def _unraisable(print_it: Callable[[UnraisableHookArgs], object], dropped: UnraisableHookArgs) -> None:
+    if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        print_it(dropped)
+        return
+    soon = Timer(_SOON_SECONDS, interrupt_main)
+    soon.daemon = True
+    soon.start()

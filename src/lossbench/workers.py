@@ -14,6 +14,7 @@ from multiprocessing.context import BaseContext
 from types import FrameType, TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from lossbench.interrupts import raise_again
 from lossbench.orphans import end_with_parent
 
 _P = ParamSpec("_P")
@@ -128,6 +129,7 @@ def _heeds_ctrl_c() -> bool:
 
 def _settle_in(heed: bool = True) -> None:
     end_with_parent()
+    raise_again()
     # A command in the background is told to ignore Ctrl-C, and so are its workers.
     signal.signal(signal.SIGINT, _interrupt if heed else signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):

@@ -94,7 +94,7 @@ def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None =
     n_classes = p.shape[2]
     wanted = names_for(n_classes) if names is None else tuple(names)
     for name in wanted:
-        if name not in DIRECTION and name != RECALLS or (name == "auroc_micro" and n_classes == 2):
+        if (name not in DIRECTION and name != RECALLS) or (name == "auroc_micro" and n_classes == 2):
             known = ", ".join(names_for(n_classes))
             raise ValueError(f"a metric for {n_classes} classes is one of {known}, got {name!r}")
     replicates, n, _ = p.shape

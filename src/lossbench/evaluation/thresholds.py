@@ -48,7 +48,7 @@ def tune(target: ArrayLike, positive_prob: ArrayLike) -> dict[str, float]:
     # Everything up to and including an end is negative; first of all: nothing is.
     missed = np.append(0, np.cumsum(positive[order])[ends])
     negatives_below = np.append(0, ends + 1) - missed
-    n_positive = np.count_nonzero(positive)
+    n_positive = int(np.count_nonzero(positive))
     n_negative = len(positive) - n_positive
     lower, upper = np.append(0.0, distinct), np.append(distinct, 1.0)
     cut = lower / 2 + upper / 2
