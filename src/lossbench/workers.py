@@ -136,6 +136,8 @@ def _settle_in(heed: bool = True) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     # What was imported lives as long as the worker: no collection needs to look at it again.
     gc.freeze()
+    # MLflow holds some five thousand objects while it writes a run; Python would look for cycles after every 700.
+    gc.set_threshold(10_000)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
