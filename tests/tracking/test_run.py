@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from mlflow.protos.databricks_pb2 import INVALID_STATE
 from sqlalchemy import event
@@ -89,6 +90,19 @@ def test_rows_of_one_epoch_are_joined_and_floats_survive(store: Store) -> None:
         "train/loss": [0.1 + 0.2, 1 / 3],
         "val/auroc": [0.5, pytest.approx(math.nan, nan_ok=True)],
     }
+
+
+def test_a_history_is_the_csv_that_pandas_writes(store: Store) -> None:
+    rows = [
+        (2, {"val/a": 0.1 + 0.2, 'val/"b, c"': -0.0}),
+        (0, {"val/a": math.nan, "val/d": math.inf}),
+        (1, {"val/d": 1e-300, "val/e": 1e16, "val/a": 1.0}),
+    ]
+    run = start(store)
+    run.log(rows)
+    run.finish()
+    wanted = pd.DataFrame([{"epoch": step, **row} for step, row in sorted(rows)]).to_csv(index=False)
+    assert artifact(store, run, "history.csv") == wanted
 
 
 def test_the_history_of_a_running_run_comes_from_mlflow(store: Store) -> None:
@@ -183,7 +197,7 @@ def test_files(store: Store, tmp_path: Path) -> None:
     run = start(store)
     run.artifacts.text("naïve", "notes/a.txt")
     run.artifacts.json({"value": math.nan, "list": (1, 2.5), "path": Path("x")}, "a.json")
-    run.artifacts.table(run.history, "empty.csv")
+    run.artifacts.table(pd.DataFrame(columns=["epoch"]), "empty.csv")
     run.artifacts.bytes(b"\x00\x01", "model.pt")
     (tmp_path / "figure.png").write_bytes(b"png")
     run.artifacts.file(tmp_path / "figure.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 KEY_LIMIT = 250
@@ -12,6 +13,7 @@ PARAM_LIMIT = 6000
 TAG_LIMIT = 8000
 
 
+@lru_cache(4096)  # a sweep's runs have the same names
 def clean(name: str) -> str:
     """Return a metric's or param's name as MLflow accepts it, itself where it does.
 
