@@ -30,9 +30,11 @@ def write(uri: str, mlruns: Path, runs: int, kept: Mapping[str, Any], ready: Any
     from lossbench.experiment import prepare
     from lossbench.tracking.outbox import outbox_of
     from lossbench.tracking.store import open_store
+    from lossbench.workers import collect_seldom
 
     store = open_store(mlruns, uri, "bench")
     config, job = kept["config"], prepare(kept["config"])
+    collect_seldom()  # as a sweep's workers do
     ready.wait()
     cpu = time.process_time()
     for _ in range(runs):

@@ -134,6 +134,11 @@ def _settle_in(heed: bool = True) -> None:
     signal.signal(signal.SIGINT, _interrupt if heed else signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    collect_seldom()
+
+
+def collect_seldom() -> None:
+    """Have Python look for cycles of garbage as seldom as a process that records runs wants it."""
     # What was imported lives as long as the worker: no collection needs to look at it again.
     gc.freeze()
     # MLflow holds some five thousand objects while it writes a run; Python would look for cycles after every 700.
