@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import reduce
 from itertools import groupby
 
 import numpy as np
@@ -90,15 +91,15 @@ class _Stack:
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
         self.kept: list[Tensor] | None = None
         self.names = metrics.names_for(jobs[0].dataset.task.n_classes, ece=False)
-        self.sums: list[tuple[list[str], Tensor]] = []
+        self.means: list[tuple[list[str], Tensor]] = []
         self.ones = [torch.ones(rows.stop - rows.start, dtype=jobs[0].dtype, device=device) for rows in self.slices]
 
     def train(self, epoch: int) -> None:
         """Go once through the training rows."""
         for objective in self.objectives:
             objective.template.at_epoch(epoch)
-        noise = [streams.generator(job.seed, "dropout", epoch) for job in self.batches.jobs]
-        self.sums = []
+        drops = self.network.drops
+        noise = [streams.generator(job.seed, "dropout", epoch) for job in self.batches.jobs] if drops else []
         seen = 0
         for x, target, row_weights in self.batches.epoch(epoch):
             self.optimizer.zero_grad()
@@ -108,15 +109,15 @@ class _Stack:
                 self.clip(len(self.jobs), list(self._trained()))
             self.optimizer.step()
             self._act()
+            with torch.no_grad():
+                values = torch.cat([value for found in terms for value in found.values()])
             n_rows = target.shape[1]
-            for place, found in enumerate(terms):
-                values = torch.stack([value.detach() for value in found.values()], dim=1)
-                if not seen:
-                    self.sums.append((list(found), torch.zeros_like(values, dtype=torch.float64)))
-                self.sums[place][1].add_(values, alpha=n_rows)
+            sums = values.double() * n_rows if seen == 0 else sums.add_(values, alpha=n_rows)
             seen += n_rows
-        for _, total in self.sums:
-            total.div_(seen)
+        by_kind = (sums / seen).split([len(found) * len(one) for found, one in zip(terms, self.ones, strict=True)])
+        self.means = [
+            (list(found), means.view(len(found), -1).T) for found, means in zip(terms, by_kind, strict=True)
+        ]
 
     def _terms(
         self, x: Tensor, target: Tensor, row_weights: Tensor | None, noise: Sequence[torch.Generator]
@@ -126,23 +127,34 @@ class _Stack:
         scores, features = self.network(x, self._masks(target.shape[1], noise), training=True)
         # Split at once: the backward pass then joins the kinds' gradients, and adds no zeros for the others' rows.
         sizes = [rows.stop - rows.start for rows in self.slices]
-        scores_of = scores.split(sizes)
-        features_of = [None] * len(sizes) if features is None else features.split(sizes)
+        nothing: list[None] = [None] * len(sizes)
+        read = features is not None and any(objective.reads_features for objective in self.objectives)
+        parts = zip(
+            self.objectives,
+            self.slices,
+            scores.split(sizes),
+            features.split(sizes) if features is not None and read else nothing,
+            target.split(sizes),
+            nothing if row_weights is None else row_weights.split(sizes),
+            strict=True,
+        )
         found = []
-        for place, (objective, rows) in enumerate(zip(self.objectives, self.slices, strict=True)):
+        for objective, rows, *seen in parts:
+            terms = {"loss": objective.mean_loss(*seen)}
+            if objective.penalises:
 
-            def input_gradient(total: Tensor, rows: slice = rows) -> Tensor:
-                return torch.autograd.grad(total, x, create_graph=True)[0][rows].transpose(1, 2)
+                def input_gradient(total: Tensor, rows: slice = rows) -> Tensor:
+                    return torch.autograd.grad(total, x, create_graph=True)[0][rows].transpose(1, 2)
 
-            seen = (x[rows].transpose(1, 2), features_of[place], scores_of[place], target[rows])
-            found.append(
-                objective.terms(
+                terms |= objective.penalties(
+                    terms["loss"],
                     {name: weight[rows] for name, weight in self.weights.items()},
+                    x[rows].transpose(1, 2),
                     *seen,
                     input_gradient if objective.differentiates_inputs else None,
-                    None if row_weights is None else row_weights[rows],
                 )
-            )
+            terms["objective"] = reduce(torch.add, terms.values())
+            found.append(terms)
         return found
 
     def _act(self) -> None:
@@ -189,7 +201,7 @@ class _Stack:
 
     def _find_failures(self, epoch: int) -> None:
         running = ~self.selection.stopped
-        for (names, means), rows in zip(self.sums, self.slices, strict=True):
+        for (names, means), rows in zip(self.means, self.slices, strict=True):
             for number, values in zip(range(rows.start, rows.stop), means.tolist(), strict=True):
                 for name, value in zip(names, values, strict=True):
                     if not math.isfinite(value) and running[number] and self.failures[number] is None:
@@ -218,7 +230,7 @@ class _Stack:
                 scores, losses = [], []
                 for block_x, block_y in zip(x.split(block, dim=2), target.split(block, dim=1), strict=True):
                     block_scores, features = self.network(block_x, rows=part)
-                    means = objective.mean_loss(block_scores, features, block_y, own)
+                    means = objective.mean_loss(block_scores, features, block_y, rows=own)
                     scores.append(block_scores)
                     losses.append(means.double() * block_y.shape[1])
                 probs = objective.probs(torch.cat(scores, dim=1).double(), own)
@@ -232,7 +244,7 @@ class _Stack:
         rates = self.optimizer.shown()
         table = list(zip(*(values.tolist() for values in figures.values()), strict=True))
         rows = []
-        for (names, means), members in zip(self.sums, self.slices, strict=True):
+        for (names, means), members in zip(self.means, self.slices, strict=True):
             keys = [f"train/{name}" for name in names]
             for number, values in zip(range(members.start, members.stop), means.tolist(), strict=True):
                 of_training = dict(zip(keys, values, strict=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 import torch
@@ -34,8 +33,10 @@ class StackedObjective:
         Holds what the replicates share: the epoch of the schedules.
     parameters, buffers
         By the name that each has in a single objective, (R, ...); buffers without the epochs.
-    acts_after_step, differentiates_inputs
-        As the objectives have it: `after_step` does something; `terms` needs an input gradient.
+    acts_after_step, penalises, differentiates_inputs
+        As the objectives have it: `after_step` does something; there are `penalties`; they need an input gradient.
+    reads_features
+        Where not, features need not be given.
     """
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
@@ -54,7 +55,8 @@ class StackedObjective:
         alike = not self.parameters and all(bool((buffer == buffer[:1]).all()) for buffer in of_loss)
         loss = self.template.loss
         self._one_batch = alike and loss.pointwise and "features" not in loss.needs
-        self._penalties = len(self.template.regularizers) > 0
+        self.penalises = len(self.template.regularizers) > 0
+        self.reads_features = self.penalises or not self._one_batch
         self.acts_after_step = self.template.acts_after_step
         self.differentiates_inputs = "input_gradient" in self.template.needs
 
@@ -63,8 +65,8 @@ class StackedObjective:
         scores: Tensor,
         features: Tensor | None,
         target: Tensor,
-        rows: slice = slice(None),
         row_weights: Tensor | None = None,
+        rows: slice = slice(None),
     ) -> Tensor:
         """Return the mean loss of each replicate, (R,).
 
@@ -72,10 +74,10 @@ class StackedObjective:
         ----------
         scores, features, target
             (R, N, C), (R, N, H) or None, and (R, N).
-        rows
-            Which replicates they belong to.
         row_weights
             (R, N); None where all rows weigh 1.
+        rows
+            Which replicates they belong to.
         """
         if not self._one_batch:
             return self._each(_MeanLoss, rows, scores, features, target, row_weights)
@@ -89,36 +91,35 @@ class StackedObjective:
             return self._each(_Probs, rows, scores)
         return self.template.loss.link.probs(scores.reshape(-1, scores.shape[2])).view(*scores.shape[:2], -1)
 
-    def terms(
+    def penalties(
         self,
+        loss: Tensor,
         weights: Mapping[str, Tensor],
         x: Tensor,
-        features: Tensor | None,
         scores: Tensor,
+        features: Tensor | None,
         target: Tensor,
-        input_gradient: Callable[[Tensor], Tensor] | None = None,
         row_weights: Tensor | None = None,
+        input_gradient: Callable[[Tensor], Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Return the terms of a training step by name, (R,) each, as `Objective` returns them for one.
+        """Return the penalties of a training step by name, (R,) each, as `Objective` returns them for one.
 
         Parameters
         ----------
+        loss
+            The mean losses (R,).
         weights
             The networks' weight matrices, (R, ...).
-        x, features, scores, target
-            (R, N, F), (R, N, H) or None, (R, N, C), (R, N).
-        input_gradient
-            Called with the sum of the mean losses; returns its gradient in ``x``, differentiable.
+        x, scores, features, target
+            (R, N, F), (R, N, C), (R, N, H) or None, (R, N).
         row_weights
             (R, N); None where all rows weigh 1.
+        input_gradient
+            Called with the sum of the mean losses; returns its gradient in ``x``, differentiable.
         """
-        loss = self.mean_loss(scores, features, target, row_weights=row_weights)
-        terms = {"loss": loss}
-        if self._penalties:
-            gradient = None if input_gradient is None else target.shape[1] * input_gradient(loss.sum())
-            given = (dict(weights), x, features, scores, target, gradient, row_weights)
-            terms |= self._each(_Penalties, slice(None), *given)
-        terms["objective"] = reduce(torch.add, terms.values())
+        gradient = None if input_gradient is None else target.shape[1] * input_gradient(loss.sum())
+        given = (dict(weights), x, features, scores, target, gradient, row_weights)
+        terms: dict[str, Tensor] = self._each(_Penalties, slice(None), *given)
         return terms
 
     def after_step(self, weights: Mapping[str, Tensor], rates: Mapping[str, Tensor]) -> None:

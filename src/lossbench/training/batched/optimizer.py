@@ -80,7 +80,9 @@ class StackedOptimizer:
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        self._optimizer.zero_grad()
+        # What torch's own method does, without its bookkeeping, which costs as much as a layer.
+        for leaf in self._leaves:
+            leaf.tensor.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
