@@ -100,6 +100,7 @@ class _Stack:
             objective.template.at_epoch(epoch)
         drops = self.network.drops
         noise = [streams.generator(job.seed, "dropout", epoch) for job in self.batches.jobs] if drops else []
+        sums: Tensor | None = None
         seen = 0
         for x, target, row_weights in self.batches.epoch(epoch):
             self.optimizer.zero_grad()
@@ -112,12 +113,11 @@ class _Stack:
             with torch.no_grad():
                 values = torch.cat([value for found in terms for value in found.values()])
             n_rows = target.shape[1]
-            sums = values.double() * n_rows if seen == 0 else sums.add_(values, alpha=n_rows)
+            sums = values.double() * n_rows if sums is None else sums.add_(values, alpha=n_rows)
             seen += n_rows
+        assert sums is not None
         by_kind = (sums / seen).split([len(found) * len(one) for found, one in zip(terms, self.ones, strict=True)])
-        self.means = [
-            (list(found), means.view(len(found), -1).T) for found, means in zip(terms, by_kind, strict=True)
-        ]
+        self.means = [(list(found), means.view(len(found), -1).T) for found, means in zip(terms, by_kind, strict=True)]
 
     def _terms(
         self, x: Tensor, target: Tensor, row_weights: Tensor | None, noise: Sequence[torch.Generator]

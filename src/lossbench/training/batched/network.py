@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from lossbench.models.dropout import Dropout
 from lossbench.models.network import Network
 from lossbench.training.forward import propagate
 
+ALL = slice(None)
 # Elementwise and without state, so they serve any layout as they are.
 _ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh)
 
@@ -68,6 +70,8 @@ class StackedNetwork:
         self._ours = own == [Network.features, Network.forward]
         body = self.template.get_submodule("body") if self._ours else nn.Sequential()
         self._body = [(f"body.{name}", layer) for name, layer in body.named_children()]
+        # What a linear layer wrote nobody else reads.
+        self._in_place = {name for (_, before), (name, _) in pairwise(self._body) if type(before) is nn.Linear}
 
     def __call__(
         self,
@@ -75,7 +79,7 @@ class StackedNetwork:
         masks: Sequence[Tensor] = (),
         *,
         training: bool = False,
-        rows: slice = slice(None),
+        rows: slice = ALL,
     ) -> tuple[Tensor, Tensor | None]:
         """Return scores (R, N, C) and features (R, N, H), None where the network has none.
 
@@ -103,6 +107,8 @@ class StackedNetwork:
     def _layer(self, name: str, layer: nn.Module, x: Tensor, masks: Any, training: bool, rows: slice) -> Tensor:
         if type(layer) is nn.Linear:
             return self._linear(name, x, rows)
+        if type(layer) is nn.ReLU and name in self._in_place:
+            return x.relu_()
         if type(layer) in _ELEMENTWISE:
             return layer(x)
         if isinstance(layer, Dropout):
@@ -118,8 +124,14 @@ class StackedNetwork:
         return self._alone(name, layer, x.transpose(1, 2), training, rows).transpose(1, 2)
 
     def _linear(self, name: str, x: Tensor, rows: slice) -> Tensor:
-        weight, bias = self.parameters[f"{name}.weight"][rows], self.parameters.get(f"{name}.bias")
-        return weight.bmm(x) if bias is None else torch.baddbmm(bias[rows].unsqueeze(2), weight, x)
+        weight, bias = self._own(f"{name}.weight", rows), self._own(f"{name}.bias", rows)
+        assert weight is not None
+        return weight.bmm(x) if bias is None else torch.baddbmm(bias.unsqueeze(2), weight, x)
+
+    def _own(self, name: str, rows: slice) -> Tensor | None:
+        """Return some replicates' parameter; of all the tensor itself, as a slice's gradient would be copied."""
+        parameter = self.parameters.get(name)
+        return parameter if parameter is None or rows == ALL else parameter[rows]
 
     def _batch_norm(self, name: str, layer: nn.BatchNorm1d, x: Tensor, training: bool, rows: slice) -> Tensor:
         assert layer.momentum is not None
@@ -142,9 +154,9 @@ class StackedNetwork:
         return self._scaled(name, flat.view(n_rows, n_replicates, width).permute(1, 2, 0), rows)
 
     def _scaled(self, name: str, x: Tensor, rows: slice) -> Tensor:
-        weight, bias = self.parameters.get(f"{name}.weight"), self.parameters.get(f"{name}.bias")
-        x = x if weight is None else x * weight[rows].unsqueeze(2)
-        return x if bias is None else x + bias[rows].unsqueeze(2)
+        weight, bias = self._own(f"{name}.weight", rows), self._own(f"{name}.bias", rows)
+        x = x if weight is None else x * weight.unsqueeze(2)
+        return x if bias is None else x + bias.unsqueeze(2)
 
     def _alone(self, name: str, layer: nn.Module, x: Tensor, training: bool, rows: slice) -> Tensor:
         """Run a layer (N, H) -> (N, .) of any other kind."""
