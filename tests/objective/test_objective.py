@@ -84,16 +84,17 @@ def test_ignored_rows_leave_the_mean_and_its_denominator(weighting):
     def build():
         return NoWeighting() if weighting is None else Explicit([1, 2, 5], by=weighting)
 
-    few = mean_loss(cross_entropy(), build(), SCORES[:5], TARGET[:5])
+    few = mean_loss(cross_entropy(ignore_index=-100), build(), SCORES[:5], TARGET[:5])
     target = torch.where(torch.arange(8) < 5, TARGET, -100)
-    torch.testing.assert_close(mean_loss(cross_entropy(), build(), SCORES, target), few, rtol=1e-12, atol=0)
+    value = mean_loss(cross_entropy(ignore_index=-100), build(), SCORES, target)
+    torch.testing.assert_close(value, few, rtol=1e-12, atol=0)
     if weighting is None:
         torch.testing.assert_close(few, nn.CrossEntropyLoss()(SCORES, target), rtol=1e-12, atol=0)
 
 
 def test_a_batch_of_ignored_rows_moves_nothing():
     leaf = SCORES.clone().requires_grad_()
-    value = mean_loss(cross_entropy(), NoWeighting(), leaf, torch.full((8,), -100))
+    value = mean_loss(cross_entropy(ignore_index=-100), NoWeighting(), leaf, torch.full((8,), -100))
     value.backward()
     assert value == 0
     assert (leaf.grad == 0).all()

@@ -11,6 +11,7 @@ from torch import nn
 from lossbench.errors import UserError
 from lossbench.models.class_prior import ClassPrior
 from lossbench.models.mlp import Mlp
+from lossbench.objective.losses.external import External
 from lossbench.objective.losses.likelihood import cross_entropy
 from lossbench.training.optimizer import build_optimizer
 
@@ -82,7 +83,7 @@ def test_frozen_parameters_stay_out(make_job) -> None:
 
 
 def test_parameters_of_the_loss_are_trained_without_decay(make_job) -> None:
-    class Tempered(type(cross_entropy())):
+    class Tempered(External):
         def __init__(self) -> None:
             given = cross_entropy()
             super().__init__(given.function, reads="logits", target="index")

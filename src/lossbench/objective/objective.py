@@ -131,7 +131,8 @@ class Objective(nn.Module):
         """Return the weighted mean over the last axis of the loss's own values, (..., N); of a scalar, itself."""
         kept = self.loss.kept(target)
         if not self.loss.pointwise or (self.weighting.neutral and kept is None and row_weights is None):
-            return value.mean(dim=-1)
+            # The mean, whose derivative would divide each row's by N.
+            return value.sum(dim=-1) / value.shape[-1] if value.ndim else value
         kept = torch.ones_like(value) if kept is None else kept.to(value.dtype)
         if row_weights is not None:
             kept = kept * row_weights.to(value.dtype)

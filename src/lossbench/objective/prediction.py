@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.errors import CannotServe
 from lossbench.objective.links import Link, logits
+from lossbench.objective.targets import at, log_others
 
 
 class Prediction:
@@ -59,6 +61,36 @@ class Prediction:
         """Probabilities (N, K) of the link; rows sum to one."""
         return self.link.probs(self.scores)
 
+    def nll(self, target: Tensor) -> Tensor:
+        """Return each row's -log p_y, (N,), of class indices (N,).
+
+        >>> import torch
+        >>> from lossbench.objective.links import Softmax
+        >>> Prediction(torch.zeros(2, 4), Softmax()).nll(torch.tensor([0, 3]))
+        tensor([1.3863, 1.3863])
+        """
+        if self._logistic:
+            return _softplus(self._against(target))
+        return -at(self.log_probs, target)
+
+    def nll_and_log_rest(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each row's -log p_y and log(1 - p_y), (N,) each, exact also where p_y rounds to one."""
+        if self._logistic:
+            against = self._against(target)
+            return _softplus(against), F.logsigmoid(against)
+        return -at(self.log_probs, target), log_others(self.log_probs, target)
+
+    @property
+    def _logistic(self) -> bool:
+        return self.link.logistic and self.scores.shape[-1] == 1
+
+    def _against(self, target: Tensor) -> Tensor:
+        """Return the score (N,) of the other of two classes, whose sigmoid is 1 - p_y.
+
+        One logarithm of N numbers then does where (N, 2) log-probabilities take two, and a look at half of them.
+        """
+        return (1 - 2 * target.to(self.scores.dtype)) * self.scores.squeeze(-1)
+
     @property
     def features(self) -> Tensor:
         """Last hidden layer (N, H).
@@ -71,3 +103,8 @@ class Prediction:
         if self._features is None:
             raise CannotServe("this objective reads features, the last hidden layer, and the model gives none")
         return self._features
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """Return log(1 + exp(x)), which torch takes for x from 20 on unless told: too early for float64."""
+    return F.softplus(x, threshold=50)

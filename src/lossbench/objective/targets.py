@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,30 @@ def indicator(target: Tensor, scores: Tensor) -> Tensor:
             [0.]])
     """
     n_scores = scores.shape[-1]
-    return onehot(target, max(n_scores, 2), scores)[..., -n_scores:]
+    if n_scores == 1:
+        return (target == 1).to(scores.dtype).unsqueeze(-1)
+    return onehot(target, n_scores, scores)
+
+
+def signs(target: Tensor, scores: Tensor) -> Tensor:
+    """Return +1/-1 shaped like the scores: +1 where a score speaks for the row's class.
+
+    >>> signs(torch.tensor([1, 0]), torch.zeros(2, 1))
+    tensor([[ 1.],
+            [-1.]])
+    """
+    return 2 * indicator(target, scores) - 1
+
+
+def over_columns(values: Tensor, how: Literal["mean", "sum"] = "mean") -> Tensor:
+    """Return mean or sum over the last axis, (N,) of (N, C); of one column itself, which costs nothing.
+
+    >>> over_columns(torch.tensor([[0.5, 1.5]])), over_columns(torch.tensor([[2.0], [3.0]]))
+    (tensor([1.]), tensor([2., 3.]))
+    """
+    if values.shape[-1] == 1:
+        return values.squeeze(-1)
+    return values.mean(dim=-1) if how == "mean" else values.sum(dim=-1)
 
 
 def at(columns: Tensor, target: Tensor) -> Tensor:

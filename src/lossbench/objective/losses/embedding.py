@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lossbench.objective.hyperparameters import number
-from lossbench.objective.links import Softmax
+from lossbench.objective.links import Softmax, log_softmax
 from lossbench.objective.loss import Loss
 from lossbench.objective.prediction import Prediction
 from lossbench.objective.targets import at, onehot
@@ -153,7 +153,7 @@ class CosFace(Loss):
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         sides = _both_sides(prediction.scores)
         shift = (self.scale * self.margin).to(sides.dtype)
-        return -at((sides - shift * onehot(target, sides.shape[-1], sides)).log_softmax(dim=-1), target)
+        return -at(log_softmax(sides - shift * onehot(target, sides.shape[-1], sides)), target)
 
     def head(self, task: Task, n_features: int) -> nn.Module:
         return CosineHead(n_features, task.n_scores, self.scale)
@@ -211,7 +211,7 @@ class ArcFace(Loss):
         sine = (1 - cosine.square()).clamp(min=torch.finfo(sides.dtype).eps).sqrt()
         moved = scale * (cosine * margin.cos() - sine * margin.sin()) - own
         shifted = sides + moved.unsqueeze(-1) * onehot(target, sides.shape[-1], sides)
-        return -at(shifted.log_softmax(dim=-1), target)
+        return -at(log_softmax(shifted), target)
 
     def head(self, task: Task, n_features: int) -> nn.Module:
         return CosineHead(n_features, task.n_scores, self.scale)

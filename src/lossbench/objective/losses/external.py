@@ -15,7 +15,7 @@ from lossbench.objective.links import Link, Sigmoid, Softmax
 from lossbench.objective.loss import Loss
 from lossbench.objective.losses.calling import Calling
 from lossbench.objective.prediction import Prediction
-from lossbench.objective.targets import indicator, onehot
+from lossbench.objective.targets import indicator, onehot, over_columns, signs
 from lossbench.task import Task
 
 Reads = Literal["scores", "positive_prob", "logits", "log_probs", "probs", "features"]
@@ -226,13 +226,9 @@ class External(Loss):
         kept = self.kept(target)
         if kept is not None:
             target = torch.where(kept > 0, target, 0)
-        view, wanted = getattr(prediction, self.reads), self._seen(prediction, target)
-        if self.reduction == "mean":
-            value = self._each_row(view, wanted)
-        else:
-            value = self._calling.batch(self.function, view, wanted)
+        value = self._value(prediction, target)
         if self.pointwise and value.ndim == 2:
-            value = value.mean(dim=-1) if self.columns == "mean" else value.sum(dim=-1)
+            value = over_columns(value, self.columns)
         expected = target.shape if self.pointwise else torch.Size()
         if value.shape != expected:
             raise ValueError(
@@ -241,6 +237,13 @@ class External(Loss):
         if self.similarity:
             value = 1 - value
         return value if kept is None else value * kept.to(value.dtype)
+
+    def _value(self, prediction: Prediction, target: Tensor) -> Tensor:
+        """Return what the function says, of rows that all count."""
+        view, wanted = getattr(prediction, self.reads), self._seen(prediction, target)
+        if self.reduction == "mean":
+            return self._each_row(view, wanted)
+        return self._calling.batch(self.function, view, wanted)
 
     def reduced(self, prediction: Prediction, target: Tensor) -> Tensor:
         """Return what a function that takes means says of the whole batch; the mean over rows of ``forward``."""
@@ -269,9 +272,9 @@ class External(Loss):
         if self.target == "index":
             return target
         if self.target == "onehot":
-            return onehot(target, prediction.logits.shape[-1], prediction.scores)
-        shaped = indicator(target, prediction.scores)
-        return shaped if self.target == "indicator" else 2 * shaped - 1
+            return onehot(target, max(prediction.scores.shape[-1], 2), prediction.scores)
+        shaped = indicator if self.target == "indicator" else signs
+        return shaped(target, prediction.scores)
 
 
 def _names(owner: str, names: Sequence[str] | None) -> tuple[str, str] | None:

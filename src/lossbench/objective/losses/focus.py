@@ -90,12 +90,10 @@ class Focal(Loss):
         self.register_buffer("alpha", alpha)
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
-        log_probs = prediction.log_probs
-        # (1 - p_y)^gamma as exp(gamma log(1 - p_y)), with log(1 - p_y) from the other columns: the power of a
-        # rounded zero has no gradient for gamma < 1
-        fade = (self.gamma.to(log_probs.dtype) * log_others(log_probs, target)).exp()
-        alpha = self.alpha.to(log_probs.dtype).gather(0, target)
-        return -alpha * fade * at(log_probs, target)
+        nll, log_rest = prediction.nll_and_log_rest(target)
+        # (1 - p_y)^gamma as exp(gamma log(1 - p_y)): the power of a rounded zero has no gradient for gamma < 1
+        fade = (self.gamma.to(nll.dtype) * log_rest).exp()
+        return self.alpha.to(nll.dtype).gather(0, target) * fade * nll
 
 
 class DualFocal(Loss):
@@ -178,7 +176,6 @@ class FocalFlsd53(Loss):
     kinks = "p_y = .2, where the value jumps"
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
-        log_probs = prediction.log_probs
-        own = at(log_probs, target)
-        gamma = torch.where(own.exp() < 0.2, 5, 3)
-        return -(gamma * log_others(log_probs, target)).exp() * own
+        nll, log_rest = prediction.nll_and_log_rest(target)
+        gamma = torch.where((-nll).exp() < 0.2, 5, 3)
+        return (gamma * log_rest).exp() * nll

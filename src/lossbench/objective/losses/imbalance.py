@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lossbench.objective.hyperparameters import number
-from lossbench.objective.links import Softmax
+from lossbench.objective.links import Softmax, log_softmax
 from lossbench.objective.loss import Loss
 from lossbench.objective.prediction import Prediction
 from lossbench.objective.targets import at, onehot
@@ -15,6 +15,14 @@ from lossbench.task import Task
 
 def _log_priors(task: Task) -> Tensor:
     return torch.tensor(task.priors, dtype=torch.float64).log()
+
+
+def _shifted(prediction: Prediction, shift: Tensor) -> Prediction:
+    """Return the prediction whose logits are moved by (K,) numbers; of two classes the score by their difference."""
+    scores = prediction.scores
+    if scores.shape[-1] == 1:
+        shift = shift[1:] - shift[:1]
+    return Prediction(scores + shift.to(scores.dtype), prediction.link)
 
 
 def _equal(values: tuple[int, ...]) -> bool:
@@ -56,8 +64,7 @@ class BalancedSoftmax(Loss):
         self.proper = self.symmetric_in_classes = _equal(task.class_counts)
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
-        logits = prediction.logits + self.log_counts.to(prediction.logits.dtype)
-        return -at(logits.log_softmax(dim=-1), target)
+        return _shifted(prediction, self.log_counts).nll(target)
 
 
 class LogitAdjusted(Loss):
@@ -108,8 +115,7 @@ class LogitAdjusted(Loss):
         self.proper = self.symmetric_in_classes = self.tau.item() == 0 or _equal(task.class_counts)
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
-        shift = self.tau * self.log_priors
-        return -at((prediction.logits + shift.to(prediction.logits.dtype)).log_softmax(dim=-1), target)
+        return _shifted(prediction, self.tau * self.log_priors).nll(target)
 
 
 class Ldam(Loss):
@@ -172,7 +178,7 @@ class Ldam(Loss):
         logits = prediction.logits
         margins = (self.max_m * self.relative_margins).to(logits.dtype)
         behind = logits - margins * onehot(target, logits.shape[-1], logits)
-        return -at((self.scale.to(logits.dtype) * behind).log_softmax(dim=-1), target)
+        return -at(log_softmax(self.scale.to(logits.dtype) * behind), target)
 
 
 class VectorScaling(Loss):
@@ -235,7 +241,7 @@ class VectorScaling(Loss):
             self.class_parameters = ("log_priors", "log_relative_counts")
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
-        logits = prediction.logits
-        scale = (self.gamma * self.log_relative_counts).exp().to(logits.dtype)
-        shift = (self.tau * self.log_priors).to(logits.dtype)
-        return -at((logits * scale + shift).log_softmax(dim=-1), target)
+        scores = prediction.scores
+        scale = (self.gamma * self.log_relative_counts).exp().to(scores.dtype)[-scores.shape[-1] :]
+        scaled = Prediction(scores * scale, self.link)
+        return _shifted(scaled, self.tau * self.log_priors).nll(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.objective.hyperparameters import number
@@ -10,11 +11,11 @@ from lossbench.objective.links import Sigmoid
 from lossbench.objective.loss import Loss
 from lossbench.objective.losses.external import External
 from lossbench.objective.prediction import Prediction
-from lossbench.objective.targets import indicator
+from lossbench.objective.targets import over_columns, signs
 
 
 def _margins(prediction: Prediction, target: Tensor) -> Tensor:
-    return (2 * indicator(target, prediction.scores) - 1) * prediction.scores
+    return signs(target, prediction.scores) * prediction.scores
 
 
 class Hinge(Loss):
@@ -55,7 +56,7 @@ class Hinge(Loss):
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         margins = _margins(prediction, target)
-        return (self.margin.to(margins.dtype) - margins).clamp(min=0).mean(dim=-1)
+        return over_columns(F.relu(self.margin.to(margins.dtype) - margins))
 
 
 class SquaredHinge(Loss):
@@ -96,7 +97,7 @@ class SquaredHinge(Loss):
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         margins = _margins(prediction, target)
-        return (self.margin.to(margins.dtype) - margins).clamp(min=0).square().mean(dim=-1)
+        return over_columns(F.relu(self.margin.to(margins.dtype) - margins).square())
 
 
 class Exponential(Loss):
@@ -122,7 +123,7 @@ class Exponential(Loss):
     finite_scores = 80.0
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
-        return (-_margins(prediction, target)).exp().mean(dim=-1)
+        return over_columns((-_margins(prediction, target)).exp())
 
 
 def multi_margin(p: int = 1, margin: float = 1.0) -> External:

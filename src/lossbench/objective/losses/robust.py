@@ -11,7 +11,7 @@ from lossbench.objective.hyperparameters import number
 from lossbench.objective.links import Softmax
 from lossbench.objective.loss import Loss
 from lossbench.objective.prediction import Prediction
-from lossbench.objective.targets import at, log_others
+from lossbench.objective.targets import at
 
 
 class GeneralizedCrossEntropy(Loss):
@@ -54,9 +54,9 @@ class GeneralizedCrossEntropy(Loss):
         self.posterior = "gradient" if q <= 0.5 else "calibrator"
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
-        own = at(prediction.log_probs, target)
-        q = self.q.to(own.dtype)
-        return -torch.expm1(q * own) / q
+        nll = prediction.nll(target)
+        minus_q = -self.q.to(nll.dtype)
+        return torch.expm1(minus_q * nll) / minus_q
 
 
 class SymmetricCrossEntropy(Loss):
@@ -106,9 +106,9 @@ class SymmetricCrossEntropy(Loss):
         self.posterior = "gradient" if beta <= 2 * alpha else "calibrator"
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
-        log_probs = prediction.log_probs
-        reverse = -log(1e-4) * log_others(log_probs, target).exp()
-        return self.beta.to(log_probs.dtype) * reverse - self.alpha.to(log_probs.dtype) * at(log_probs, target)
+        nll, log_rest = prediction.nll_and_log_rest(target)
+        reverse = -log(1e-4) * log_rest.exp()
+        return self.alpha.to(nll.dtype) * nll + self.beta.to(nll.dtype) * reverse
 
 
 class NormalizedCrossEntropy(Loss):

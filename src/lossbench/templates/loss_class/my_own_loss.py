@@ -6,7 +6,6 @@ from lossbench.objective.hyperparameters import number
 from lossbench.objective.links import Softmax
 from lossbench.objective.loss import Loss
 from lossbench.objective.prediction import Prediction
-from lossbench.objective.targets import at, log_others
 
 
 class MyOwnLoss(Loss):
@@ -31,6 +30,5 @@ class MyOwnLoss(Loss):
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         """Return one value per row (N,); target are class indices (N,)."""
-        log_probs = prediction.log_probs
-        missing = log_others(log_probs, target).exp()  # 1 - p_y, exact where p_y rounds to 1
-        return self.push.to(missing.dtype) * missing - at(log_probs, target)
+        nll, log_rest = prediction.nll_and_log_rest(target)  # -log p_y and log(1 - p_y), exact where p_y rounds to 1
+        return nll + self.push.to(nll.dtype) * log_rest.exp()
