@@ -14,10 +14,11 @@ import pytest
 from lossbench import reporting, shards
 from lossbench.answer import Answer, answer
 from lossbench.composition import compose
+from lossbench.sweep.jobs import check_jobs, names_of_data
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.store import Store, open_store
-from lossbench.tracking.sweep import SweepRecord
+from lossbench.tracking.sweep import NAMES_OF_DATA, SweepRecord
 from lossbench.verbs import compare
 
 COMMAND = "lossbench comparison=demo"
@@ -69,7 +70,9 @@ def sweep(store: Store) -> str:
         shards.merge(store, record, counting)
         found = answer(store, record.id)
         assert found is not None
-        kept = reporting.keep_report(store, record, found, [compose(["data=rings"])])
+        planned, _ = check_jobs([("data=rings",)], [compose(["data=rings"])])
+        record.artifacts.json(names_of_data(planned), NAMES_OF_DATA)
+        kept = reporting.keep_report(store, record, found, explain=False)
         assert kept.report is not None
         assert kept.report.parent == store.mlruns / "reports"
         return record.id
@@ -108,7 +111,9 @@ def test_a_report_that_cannot_be_made_costs_nothing_else(
     assert found is not None
     monkeypatch.setattr(reporting, "make_report", lambda *_: 1 / 0)
     with SweepRecord.open(store, "broken", objectives={}) as record, caplog.at_level(logging.WARNING):
-        kept = reporting.keep_report(store, record, found, [compose(["data=rings"])])
+        planned, _ = check_jobs([("data=rings",)], [compose(["data=rings"])])
+        record.artifacts.json(names_of_data(planned), NAMES_OF_DATA)
+        kept = reporting.keep_report(store, record, found, explain=False)
     assert kept is found
     assert "the report could not be made (ZeroDivisionError: division by zero)" in caplog.text
 

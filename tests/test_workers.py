@@ -84,24 +84,30 @@ from lossbench.answer import Answer
 
 if __name__ == "__main__":
     show = Answer.show
+    def imported():
+        return sorted({"torch", "sklearn", "lightning"} & set(sys.modules))
     def shown(self, console):
-        print("imported:", *sorted({"torch", "sklearn", "lightning"} & set(sys.modules)))
+        print("imported:", *imported())
         show(self, console)
     Answer.show = shown
     sys.argv[1:] = ["-m", "data=iris", "loss=cross_entropy,brier", "seed=range(9)", "trainer.max_epochs=1",
                     "hydra.launcher.processes=2", "paths.mlruns=mlruns"]
-    cli.main()
+    try:
+        cli.main()
+    finally:
+        print("at the end:", *imported())
 """
 
 
 @pytest.mark.slow
-def test_a_sweep_shows_its_answer_before_this_process_imports_torch(tmp_path: Path) -> None:
+def test_a_sweep_with_processes_imports_torch_in_these_alone(tmp_path: Path) -> None:
     (tmp_path / "command.py").write_text(SWEEP)
     done = subprocess.run(
         [sys.executable, "command.py"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300
     )
     assert "imported:\n" in done.stdout, done.stdout + done.stderr
     assert done.stdout.index("imported:") < done.stdout.index("brier")
+    assert done.stdout.endswith("at the end:\n")
 
 
 def test_ctrl_c_while_the_workers_import_leaves_no_traceback(tmp_path: Path) -> None:

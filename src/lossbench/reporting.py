@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from lossbench.answer import Answer, chart_link
 from lossbench.errors import UserError
 from lossbench.tracking import address
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.sweep import NAMES_OF_DATA
 
 if TYPE_CHECKING:
     from lossbench.comparison.evidence import Evidence
@@ -27,19 +28,18 @@ if TYPE_CHECKING:
     from lossbench.tracking.sweep import SweepRecord
 
 _log = logging.getLogger(__name__)
-REPORT, NAMES, HISTORY = "report.html", "data.json", "history.csv"
+REPORT, HISTORY = "report.html", "history.csv"
 EXPLANATION = "explanation.json"
 
 
-def keep_report(store: Store, record: SweepRecord, found: Answer, configs: Sequence[Mapping[str, Any]]) -> Answer:
+def keep_report(store: Store, record: SweepRecord, found: Answer, *, explain: bool) -> Answer:
     """Keep report and figures with the run of a sweep that ends, and the report on disk; return the answer with its
     place.
 
     A report that cannot be made costs the sweep nothing but the report: it can be made again from what is recorded.
     """
     try:
-        record.artifacts.json(_names(configs), NAMES)
-        if configs[0]["compare"]["explain"]:
+        if explain:
             _keep_explanation(store, record)
         made = make_report(store, found, [record.id])
         place = save(made, report_path(store, [record.id], found))
@@ -131,26 +131,12 @@ def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
         source = read_artifact(store, sweep, uri, PREDICTIONS) if folder is None else folder / PREDICTIONS
         if isinstance(source, bytes) or (source is not None and source.is_file()):
             sources.append(source)
-        said = read_artifact(store, sweep, uri, NAMES)
+        said = read_artifact(store, sweep, uri, NAMES_OF_DATA)
         entries: dict[str, dict[str, list[str]]] = json.loads(said) if said else {}
         names |= {data: Names(tuple(of["classes"]), tuple(of["features"])) for data, of in entries.items()}
     return Evidence(
         found.runs, found.table, found.by, history, Predictions(sources), names, found.by_dataset, found.tuning
     )
-
-
-def _names(configs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
-    """Return what each of the data calls its classes and features, which the runs' params do not hold."""
-    from lossbench import experiment
-
-    first: dict[str, Mapping[str, Any]] = {}
-    for config in configs:
-        first.setdefault(str(config["choices"].get("data")), config)
-    drawn = {data: experiment.draw(config) for data, config in first.items()}
-    return {
-        data: {"classes": list(dataset.task.class_names), "features": list(dataset.feature_names)}
-        for data, dataset in drawn.items()
-    }
 
 
 def _versions(store: Store, runs: pd.DataFrame) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from lossbench.expansion import compose_all, expand
 from lossbench.progress import overall_bar
 from lossbench.references import distinct_data, record_references
 from lossbench.sweep.crew import Crew
-from lossbench.sweep.jobs import LeftOut, PlannedJob, check_jobs
+from lossbench.sweep.jobs import LeftOut, PlannedJob, check_jobs, names_of_data
 from lossbench.sweep.record import SweepFailed, recorded
 from lossbench.sweep.resuming import Earlier, deliver_waiting, look_back, show_plan
 from lossbench.sweep.tuned import finish_tuning, in_best_setting, tuned
@@ -71,10 +72,12 @@ def _run(
 
     from lossbench.tracking.resume import repair
     from lossbench.tracking.store import import_for, open_store
+    from lossbench.tracking.sweep import NAMES_OF_DATA
 
     import_for(Path(configs[0]["paths"]["mlruns"]), configs[0]["tracking"]["uri"])
+    import_module("lossbench.answer")  # at the end it would be waited for
     # Last, since the first process waits for the server that it is forked from, which imports more than this one.
-    jobs, left_out, files = crew.submit(_checked, combinations, configs).result()
+    jobs, left_out, files, names = crew.submit(_checked, combinations, configs).result()
     shared = jobs[0].config
     tuning = _tuning(jobs, config, loader)
     mlruns = Path(shared["paths"]["mlruns"])
@@ -87,6 +90,7 @@ def _run(
     deliver_waiting(store, console)
     repair(store)
     with recorded(store, str(name), jobs, left_out, console) as (record, earlier):
+        record.artifacts.json(names, NAMES_OF_DATA)
         if tuning is not None:
             found = tuned(tuning, store, record, crew.launch, config.hydra.sweep.dir, console)
             jobs = in_best_setting(found, jobs, config, loader)
@@ -111,11 +115,13 @@ def _run(
 
 def _checked(
     combinations: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]
-) -> tuple[list[PlannedJob], list[LeftOut], dict[str, str]]:
-    """Return what `check_jobs` does, and the digests of files that must not change while the jobs run."""
+) -> tuple[list[PlannedJob], list[LeftOut], dict[str, str], dict[str, dict[str, list[str]]]]:
+    """Return what `check_jobs` does, the digests of files that must not change while the jobs run, and `names_of_data`.
+
+    Here, where the jobs' modules have been imported.
+    """
     jobs, left_out = check_jobs(combinations, configs)
-    # Here, where the jobs' modules have been imported.
-    return jobs, left_out, contents.watched(job.config for job in jobs)
+    return jobs, left_out, contents.watched(job.config for job in jobs), names_of_data(jobs)
 
 
 def _require_unchanged(files: Mapping[str, str]) -> None:

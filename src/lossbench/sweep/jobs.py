@@ -91,6 +91,20 @@ def check_jobs(
     return jobs, left_out
 
 
+def names_of_data(jobs: Sequence[PlannedJob]) -> dict[str, dict[str, list[str]]]:
+    """Return what each of the data calls its classes and features, for the report: the runs' params do not hold it."""
+    from lossbench import draws
+
+    first: dict[str, dict[str, Any]] = {}
+    for job in jobs:
+        first.setdefault(str(job.config["choices"].get("data")), job.config)
+    drawn = {data: draws.dataset(config) for data, config in first.items()}
+    return {
+        data: {"classes": list(dataset.task.class_names), "features": list(dataset.feature_names)}
+        for data, dataset in drawn.items()
+    }
+
+
 def sweep_identity(jobs: Sequence[PlannedJob]) -> str:
     """Return the hash of a sweep's jobs, by their configs alone: an edited loss or table makes no other sweep."""
     text = " ".join(sorted(composition.fingerprint(job.config) for job in jobs))

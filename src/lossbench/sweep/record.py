@@ -151,7 +151,7 @@ def _close(
         if found is not None:
             from lossbench.reporting import keep_report
 
-            found = keep_report(store, record, found, [job.config for job in jobs])
+            found = keep_report(store, record, found, explain=jobs[0].config["compare"]["explain"])
     finally:
         failed = broken or (found is not None and (found.runs["status"] == "FAILED").any())
         baseline = None if found is None else found.table.attrs["baseline"]

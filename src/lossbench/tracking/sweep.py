@@ -19,6 +19,8 @@ from lossbench.tracking.run import RunRecord, Status
 from lossbench.tracking.store import Store
 
 _log = logging.getLogger(__name__)
+# What each of the data calls its classes and features.
+NAMES_OF_DATA = "data.json"
 _UNFINISHED = "ended with its sweep, unfinished"
 
 
