@@ -26,6 +26,16 @@ def test_fewer_replicates_of_larger_networks_and_of_larger_tables() -> None:
     assert fits("data.negatives=6000000", "model.widths=[4,8]") < 10
 
 
+def test_fewer_are_validated_together_where_they_become_more_numbers() -> None:
+    def together(*overrides: str) -> int:
+        return size.validated_together(prepare(compose(["data.test_rows=20", *overrides])))
+
+    small = together("model.widths=[4,8]")
+    assert small > 16 > together("model.widths=[64,64]") >= 1
+    assert together("model.widths=[4,8]", "trainer.precision=64-true") == small // 2
+    assert together("data.negatives=6000000", "model.widths=[4,8]") == 1
+
+
 def test_processes_share_a_gpus_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     job = prepare(compose(["data.test_rows=20"]))
     step = size.bytes_of_step(job)

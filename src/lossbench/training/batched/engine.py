@@ -22,12 +22,10 @@ from lossbench.training.batched.clip import Clip
 from lossbench.training.batched.network import StackedNetwork
 from lossbench.training.batched.objective import StackedObjective
 from lossbench.training.batched.optimizer import StackedOptimizer
+from lossbench.training.batched.size import validated_together
 from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
 from lossbench.training.selection import Selection
-
-# Replicates that are validated together: more leave the processor's caches.
-_TOGETHER = 16
 
 
 def fit(
@@ -84,6 +82,7 @@ class _Stack:
         _move(self.network, device)
         for objective in self.objectives:
             _move(objective, device)
+        self.together = validated_together(jobs[0])
         self.weights = {name: self.network.parameters[name] for name in weight_names(self.network.template)}
         self.optimizer = StackedOptimizer(jobs, list(self._trained()))
         self.selection = Selection(jobs[0].rule, len(jobs))
@@ -223,8 +222,8 @@ class _Stack:
         for objective, rows in zip(self.objectives, self.slices, strict=True):
             # As the ordinary run does: a loss of a whole batch may need memory for every pair of rows.
             block = 65_536 if objective.template.loss.pointwise else 4_096
-            for start in range(rows.start, rows.stop, _TOGETHER):
-                part = slice(start, min(start + _TOGETHER, rows.stop))
+            for start in range(rows.start, rows.stop, self.together):
+                part = slice(start, min(start + self.together, rows.stop))
                 own = slice(part.start - rows.start, part.stop - rows.start)
                 x, target = self.batches.val(part)
                 scores, losses = [], []
