@@ -259,18 +259,18 @@ def _line(column: Floats, positive: NDArray[np.bool_], start: tuple[float, float
     # Only so that a constant column, of which any slope is as good, has a solution.
     ridge = 1e-10
 
-    def seen(line: Floats) -> tuple[float, Floats]:
+    def cost(line: Floats) -> float:
         logit = line[0] * x + line[1]
-        return float(np.add.reduce(np.logaddexp(0, logit)) - soft @ logit) + ridge / 2 * line[0] ** 2, logit
+        return float(np.add.reduce(np.logaddexp(0, logit)) - soft @ logit) + ridge / 2 * line[0] ** 2
 
     if start is None:
         share = soft.mean()
         line = np.array([0.0, np.log(share / (1 - share))])
     else:
         line = np.array([start[0] * scale, start[1] + start[0] * centre])
-    least, logit = seen(line)
+    reach = max(-x.min(), x.max(), 1.0)
     for _ in range(_STEPS):
-        prob = expit(logit)
+        prob = expit(line[0] * x + line[1])
         error, curvature = prob - soft, prob * (1 - prob)
         gradient = np.array([error @ x + ridge * line[0], np.add.reduce(error)])
         if np.abs(gradient).max() <= 1e-10 * len(x):
@@ -283,9 +283,12 @@ def _line(column: Floats, positive: NDArray[np.bool_], start: tuple[float, float
             step /= determinant
         else:  # flat in one direction: the shortest step
             step = np.linalg.lstsq(np.array([[a, b], [b, c]]), gradient)[0]
-        while (found := seen(line - step))[0] > least and np.abs(step).max() > 1e-12:
-            step = step / 2
-        line, (least, logit) = line - step, found
+        # A step that moves no logit by more than one lowers the cost (Bach 2010, https://doi.org/10.1214/09-EJS521).
+        if np.abs(step).sum() * reach > 1:
+            least = cost(line)
+            while cost(line - step) > least and np.abs(step).max() > 1e-12:
+                step = step / 2
+        line = line - step
     slope = float(line[0]) / float(scale)
     return slope, float(line[1]) - slope * float(centre)
 
