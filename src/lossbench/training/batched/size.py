@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from lossbench.training.forward import propagate
 from lossbench.training.job import Job
 
-# A step touches all of a stack's tensors once; measured: a 32-32 network in batches of 100 costs 27 ms a run in stacks
-# of 60 to 120 (8 to 15 MB), 38 in 180 and 66 in 360, a 4-8 network 9 to 10 from 120 to 360 (8 MB).
-_CACHE = 8 << 20
+# A step touches all of a stack's tensors once. Training and evaluation in ms a run, where it may touch 4, 8, 12, 16 or
+# 32 MB: a 32-32 network takes 34.9, 29.8, 27.1, 26.9 and 32.5, a 4-8 network 11.7, 11.4, 10.6, 10.8 and 10.8, iris with
+# a 50-50 network and all rows in a batch 12.8, 10.8, 9.7, 10.6 and 10.7.
+_CACHE = 12 << 20
 _FEWEST = 16  # below, Python costs more than what the cache saves
 _DATA = 1 << 30  # bytes of rows that a stack may copy
 
