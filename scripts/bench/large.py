@@ -16,7 +16,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from threading import Event, Thread
 
@@ -84,8 +83,11 @@ def main() -> None:
             measured[runs] = {"leaderboard, s": shown, "prompt, s": ended, "peak memory, MB": memory.end()}
             measured[runs]["disk, MB"] = sum(file.stat().st_size for file in mlruns.rglob("*") if file.is_file()) / 1e6
         print(f"{runs} runs: " + ", ".join(f"{name} {value:.0f}" for name, value in measured[runs].items()), flush=True)
-    kept = {"machine": machine(), "when": time.strftime("%Y-%m-%d"), "runs": measured}
-    (OUT.parent / "large.json").write_text(json.dumps(kept, indent=1, default=str) + "\n")
+    file = OUT.parent / "large.json"
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    for runs, found in measured.items():
+        known[str(runs)] = {"machine": machine(), **{name: round(value, 1) for name, value in found.items()}}
+    file.write_text(json.dumps(known, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -28,13 +28,14 @@ def write(uri: str, mlruns: Path, runs: int, kept: Mapping[str, Any], ready: Any
     """Record a run again and again, and say how much processor time that took."""
     from lossbench import recording
     from lossbench.experiment import prepare
+    from lossbench.garbage import keep_all, look_seldom
     from lossbench.tracking.outbox import outbox_of
     from lossbench.tracking.store import open_store
-    from lossbench.workers import collect_seldom
 
     store = open_store(mlruns, uri, "bench")
     config, job = kept["config"], prepare(kept["config"])
-    collect_seldom()  # as a sweep's workers do
+    keep_all()  # as a sweep's workers do
+    look_seldom()
     ready.wait()
     cpu = time.process_time()
     for _ in range(runs):

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from lossbench import composition, interrupts
 from lossbench.errors import UserError
+from lossbench.garbage import look_seldom
 
 DONE, JOB_FAILED, USER_ERROR, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -33,6 +34,7 @@ VERBS = {
 
 def main() -> NoReturn:
     """Run the console command and leave with its exit status."""
+    look_seldom()
     sys.exit(dispatch(sys.argv[1:]))
 
 

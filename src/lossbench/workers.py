@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import pickle
@@ -14,6 +13,7 @@ from multiprocessing.context import BaseContext
 from types import FrameType, TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from lossbench.garbage import keep_all, look_seldom
 from lossbench.interrupts import raise_again
 from lossbench.orphans import end_with_parent
 
@@ -37,6 +37,7 @@ def context() -> BaseContext:
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(
         [
+            "lossbench.preloading",
             "lossbench.batched",
             "lossbench.recording",
             "lossbench.experiment",
@@ -134,15 +135,8 @@ def _settle_in(heed: bool = True) -> None:
     signal.signal(signal.SIGINT, _interrupt if heed else signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    collect_seldom()
-
-
-def collect_seldom() -> None:
-    """Have Python look for cycles of garbage as seldom as a process that records runs wants it."""
-    # What was imported lives as long as the worker: no collection needs to look at it again.
-    gc.freeze()
-    # MLflow holds some five thousand objects while it writes a run; Python would look for cycles after every 700.
-    gc.set_threshold(10_000)
+    keep_all()
+    look_seldom()  # where no server has imported for us
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
