@@ -78,6 +78,7 @@ def _run(
     import_module("lossbench.answer")  # at the end it would be waited for
     # Last, since the first process waits for the server that it is forked from, which imports more than this one.
     jobs, left_out, files, names = crew.submit(_checked, combinations, configs).result()
+    del configs, combinations  # the jobs have their own, and ten thousand are large
     shared = jobs[0].config
     tuning = _tuning(jobs, config, loader)
     mlruns = Path(shared["paths"]["mlruns"])
