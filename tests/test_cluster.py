@@ -45,7 +45,7 @@ def test_a_sweep_by_the_local_executor_is_what_it_is_here(
     pytest.importorskip("submitit")
     store = open_store(tmp_path / "mlruns")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lossbench.reporting.keep_report", lambda store, record, found, configs: found)
+    monkeypatch.setattr("lossbench.reporting.keep_report", lambda store, record, found, explain: found)
     tables = []
     for launcher in ("submitit_local", "basic"):
         given = ["-m", f"hydra/launcher={launcher}", "loss=cross_entropy,focal", "seed=range(4)", *TINY,

@@ -489,7 +489,7 @@ def command(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("FAULTS_MLRUNS", str(mlruns))
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr("lossbench.reporting.keep_report", lambda store, record, found, configs: found)
+    monkeypatch.setattr("lossbench.reporting.keep_report", lambda store, record, found, explain: found)
 
     def run(*arguments: str) -> Ended:
         given = [argument.replace("{port}", os.environ.get("FAULTS_PORT", "")) for argument in arguments]

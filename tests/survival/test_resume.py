@@ -80,7 +80,7 @@ def sweep(
 ) -> Callable[..., Ended]:
     monkeypatch.setenv("COLUMNS", "160")
     # Drawing takes longer than these sweeps.
-    monkeypatch.setattr("lossbench.reporting.keep_report", lambda store, record, found, configs: found)
+    monkeypatch.setattr("lossbench.reporting.keep_report", lambda store, record, found, explain: found)
 
     def run(*arguments: str) -> Ended:
         rings = [] if "data=table" in arguments else TINY[1:]

@@ -246,7 +246,7 @@ def sweep(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Ended]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lossbench.reporting.keep_report", lambda store, record, found, configs: found)
+    monkeypatch.setattr("lossbench.reporting.keep_report", lambda store, record, found, explain: found)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
     def run() -> Ended:

@@ -70,26 +70,28 @@ class Prediction:
         tensor([1.3863, 1.3863])
         """
         if self._logistic:
-            return _softplus(self._against(target))
+            return -F.logsigmoid(self._for(target))
         return -at(self.log_probs, target)
 
     def nll_and_log_rest(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return each row's -log p_y and log(1 - p_y), (N,) each, exact also where p_y rounds to one."""
         if self._logistic:
-            against = self._against(target)
-            return _softplus(against), F.logsigmoid(against)
+            own = self._for(target)
+            return -F.logsigmoid(own), F.logsigmoid(-own)
         return -at(self.log_probs, target), log_others(self.log_probs, target)
 
     @property
     def _logistic(self) -> bool:
         return self.link.logistic and self.scores.shape[-1] == 1
 
-    def _against(self, target: Tensor) -> Tensor:
-        """Return the score (N,) of the other of two classes, whose sigmoid is 1 - p_y.
+    def _for(self, target: Tensor) -> Tensor:
+        """Return the score (N,) of each row's own class of two, whose sigmoid is p_y.
 
         One logarithm of N numbers then does where (N, 2) log-probabilities take two, and a look at half of them.
+        torch's softplus would do as well, were its last bits not another's at the end of a tensor: those of a run
+        would depend on the others in its stack.
         """
-        return (1 - 2 * target.to(self.scores.dtype)) * self.scores.squeeze(-1)
+        return (2 * target.to(self.scores.dtype) - 1) * self.scores.squeeze(-1)
 
     @property
     def features(self) -> Tensor:
@@ -103,8 +105,3 @@ class Prediction:
         if self._features is None:
             raise CannotServe("this objective reads features, the last hidden layer, and the model gives none")
         return self._features
-
-
-def _softplus(x: Tensor) -> Tensor:
-    """Return log(1 + exp(x)), which torch takes for x from 20 on unless told: too early for float64."""
-    return F.softplus(x, threshold=50)
