@@ -30,10 +30,12 @@ def test_an_interrupt_that_python_drops_is_raised_a_moment_later(capsys: pytest.
     interrupts.heed()
     thing = Thing()
     reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         del thing
         assert reference() is None
         time.sleep(10)
+    assert time.monotonic() - start < 5  # it wakes who sleeps
     assert capsys.readouterr().err == ""
 
 

@@ -7,7 +7,7 @@ import sys
 from _thread import interrupt_main
 from collections.abc import Callable
 from functools import partial
-from threading import Timer
+from threading import Timer, main_thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +35,15 @@ def _unraisable(print_it: Callable[[UnraisableHookArgs], object], dropped: Unrai
     if not issubclass(dropped.exc_type, KeyboardInterrupt):
         print_it(dropped)
         return
-    soon = Timer(_SOON_SECONDS, interrupt_main)
+    soon = Timer(_SOON_SECONDS, _interrupt_main)
     soon.daemon = True
     soon.start()
+
+
+def _interrupt_main() -> None:
+    main = main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        # A true signal, which wakes a thread that waits for a lock or sleeps.
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        interrupt_main()
