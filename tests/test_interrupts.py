@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lossbench import interrupts
+from lossbench import cli, interrupts
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +53,14 @@ def test_an_ignored_signal_stays_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     interrupts.heed()
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_error_that_an_interrupt_led_to_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    def clears_up_badly() -> int:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise AttributeError("half of it is gone")
+
+    assert cli._guarded(clears_up_badly, False) == cli.INTERRUPTED
+    assert capsys.readouterr().err == "lossbench: interrupted\n"

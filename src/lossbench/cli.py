@@ -115,8 +115,7 @@ def _guarded(action: Callable[[], int], show_traceback: bool) -> int:
     try:
         return action()
     except KeyboardInterrupt:
-        print("lossbench: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _say_interrupted()
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else DONE if leave.code is None else USER_ERROR
     except BrokenPipeError:
@@ -124,6 +123,8 @@ def _guarded(action: Callable[[], int], show_traceback: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except (Exception, _PastHydra) as raised:
+        if _came_of_an_interrupt(raised):
+            return _say_interrupted()
         error = raised.error if isinstance(raised, _PastHydra) else raised
         if show_traceback:
             traceback.print_exception(error)
@@ -135,6 +136,20 @@ def _guarded(action: Callable[[], int], show_traceback: bool) -> int:
         if status == JOB_FAILED and type(error).__name__ not in EXPLAINED and not show_traceback:
             print("lossbench: traceback=true shows where", file=sys.stderr)
         return status
+
+
+def _say_interrupted() -> int:
+    print("lossbench: interrupted", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _came_of_an_interrupt(error: BaseException | None) -> bool:
+    """Whether a KeyboardInterrupt broke what then raised this: OmegaConf's clearing up stumbles over it, for one."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
