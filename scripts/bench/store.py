@@ -12,6 +12,7 @@ sweep's jobs, by one process or several at once. Writes into the experiment `ben
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import sqlite3
@@ -28,13 +29,13 @@ def write(uri: str, mlruns: Path, runs: int, kept: Mapping[str, Any], ready: Any
     """Record a run again and again, and say how much processor time that took."""
     from lossbench import recording
     from lossbench.experiment import prepare
-    from lossbench.garbage import keep_all, look_seldom
+    from lossbench.garbage import look_seldom
     from lossbench.tracking.outbox import outbox_of
     from lossbench.tracking.store import open_store
 
     store = open_store(mlruns, uri, "bench")
     config, job = kept["config"], prepare(kept["config"])
-    keep_all()  # as a sweep's workers do
+    gc.freeze()  # as a sweep's workers do
     look_seldom()
     ready.wait()
     cpu = time.process_time()

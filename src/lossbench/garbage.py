@@ -12,8 +12,3 @@ def look_seldom() -> None:
     five thousand while it writes a run.
     """
     gc.set_threshold(10_000)
-
-
-def keep_all() -> None:
-    """Never look again among the objects that there are now, which live as long as the process."""
-    gc.freeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -13,7 +14,7 @@ from multiprocessing.context import BaseContext
 from types import FrameType, TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from lossbench.garbage import keep_all, look_seldom
+from lossbench.garbage import look_seldom
 from lossbench.interrupts import raise_again
 from lossbench.orphans import end_with_parent
 
@@ -135,7 +136,8 @@ def _settle_in(heed: bool = True) -> None:
     signal.signal(signal.SIGINT, _interrupt if heed else signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    keep_all()
+    # What was imported lives as long as the worker: nobody needs to look at it again.
+    gc.freeze()
     look_seldom()  # where no server has imported for us
 
 

@@ -165,7 +165,7 @@ def test_folds_that_start_near_end_where_they_would_from_afar():
     for label in range(3):
         rows = np.flatnonzero(target == label)
         turn[rows] = np.arange(len(rows)) % calibration.FOLDS
-    found = calibration.cross_fitted(scores, target)
+    found = calibration.cross_fitted(scores, target, calibration.fit("platt", scores, target))
     for fold in range(calibration.FOLDS):
         unseen = turn == fold
         expected = calibration.fit("platt", scores[~unseen], target[~unseen]).probs(scores[unseen])

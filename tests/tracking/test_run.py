@@ -92,7 +92,7 @@ def test_rows_of_one_epoch_are_joined_and_floats_survive(store: Store) -> None:
     }
 
 
-def test_a_history_is_the_csv_that_pandas_writes(store: Store) -> None:
+def test_a_history_is_a_csv_of_the_epochs_in_order(store: Store) -> None:
     rows = [
         (2, {"val/a": 0.1 + 0.2, 'val/"b, c"': -0.0}),
         (0, {"val/a": math.nan, "val/d": math.inf}),

@@ -141,20 +141,22 @@ def fit(kind: Kind, scores: ArrayLike, target: ArrayLike) -> Calibrator:
     return Isotonic(np.asarray(curve.X_thresholds_), np.asarray(curve.y_thresholds_))
 
 
-def cross_fitted(scores: ArrayLike, target: ArrayLike) -> Floats:
-    """Return (N, K) probabilities of rows, each by a calibrator of the chosen kind that has not seen its fold.
+def cross_fitted(x: Floats, y: NDArray[np.int64], of_all: Calibrator) -> Floats:
+    """Return (N, K) probabilities of rows, each by a calibrator of one kind that has not seen its fold.
 
     The folds are the classes' rows dealt out in turn, so that each has its share of every class.
 
-    >>> cross_fitted([[-2.0], [-1.0], [1.0], [2.0]], [0, 1, 0, 1]).shape
+    Parameters
+    ----------
+    x, y
+        Scores and class indices, as `fit` takes them.
+    of_all
+        Fitted to all rows: its kind is taken, and Platt's search starts from it, a few steps from where each ends.
+
+    >>> x, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 1, 0, 1])
+    >>> cross_fitted(x, y, fit("platt", x, y)).shape
     (4, 2)
     """
-    x, y = _two_dimensional(scores), np.asarray(target)
-    return _cross_fitted(x, y, fit(choose(x, y), x, y))
-
-
-def _cross_fitted(x: Floats, y: NDArray[np.int64], of_all: Calibrator) -> Floats:
-    """Return the same, given the calibrator of all rows, from which a search that needs few steps can start."""
     turn = np.empty(len(y), dtype=np.int64)
     for label in np.unique(y):
         rows = np.flatnonzero(y == label)
@@ -206,7 +208,7 @@ def better(scores: ArrayLike, target: ArrayLike, posterior: Floats) -> Calibrato
     if (posterior[np.arange(len(y)), y] <= _LEAST).any():
         return fitted
     # What is no better on the rows of its own fit is none on others: one fit answers for most runs, instead of five.
-    if _gains(fitted.probs(x), posterior, y) and _gains(_cross_fitted(x, y, fitted), posterior, y):
+    if _gains(fitted.probs(x), posterior, y) and _gains(cross_fitted(x, y, fitted), posterior, y):
         return fitted
     return None
 

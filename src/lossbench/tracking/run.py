@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import getpass
-import io
 import json
 import math
 import os
@@ -13,6 +11,8 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
+
+import pandas as pd
 
 from lossbench.tracking.artifacts import Artifacts
 from lossbench.tracking.client import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
@@ -209,17 +209,11 @@ class RunRecord:
         given = DatasetInput(entry, [InputTag("mlflow.data.context", context)])
         self._outbox.send(self.id, "log_inputs", datasets=[given])
 
-    def _history_csv(self) -> str:
-        """Return the epochs so far as pandas would write them: `epoch` and a column per key, undefined cells empty."""
-        rows = [(step, self._history[step]) for step in sorted(self._history)]
-        keys = list(dict.fromkeys(key for _, row in rows for key in row))
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["epoch", *keys])
-        for step, row in rows:
-            values = [row.get(key, math.nan) for key in keys]
-            writer.writerow([step, *("" if math.isnan(value) else value for value in values)])
-        return text.getvalue()
+    @property
+    def history(self) -> pd.DataFrame:
+        """The epochs so far: a column `epoch` and one per key, by epoch."""
+        rows = [{"epoch": step, **self._history[step]} for step in sorted(self._history)]
+        return pd.DataFrame(rows, columns=None if rows else ["epoch"])
 
     def finish(
         self,
@@ -246,7 +240,7 @@ class RunRecord:
         self._tags = [RunTag(key, value) for key, value in given.items()]
         self.flush()
         if self._history:
-            self.artifacts.text(self._history_csv(), HISTORY)
+            self.artifacts.table(self.history, HISTORY)
         self._terminate(status)
 
     def fail(self, traceback_text: str) -> None:
@@ -298,7 +292,7 @@ class RunRecord:
     def _end(self, status: Status, last_words: list[Callable[[], None]]) -> None:
         # The status is what must not be lost: a full disk may cost the traceback, not the truth.
         problems = []
-        keep_history = [lambda: self.artifacts.text(self._history_csv(), HISTORY)] if self._history else []
+        keep_history = [lambda: self.artifacts.table(self.history, HISTORY)] if self._history else []
         for write in [self.flush, *keep_history, *last_words]:
             try:
                 write()
