@@ -129,10 +129,10 @@ class Objective(nn.Module):
 
     def averaged(self, value: Tensor, target: Tensor, row_weights: Tensor | None = None) -> Tensor:
         """Return the weighted mean over the last axis of the loss's own values, (..., N); of a scalar, itself."""
-        kept = self.loss.kept(target)
-        if not self.loss.pointwise or (self.weighting.neutral and kept is None and row_weights is None):
+        if not self.loss.pointwise or self.weighs_alike(target, row_weights):
             # The mean, whose derivative would divide each row's by N.
             return value.sum(dim=-1) / value.shape[-1] if value.ndim else value
+        kept = self.loss.kept(target)
         kept = torch.ones_like(value) if kept is None else kept.to(value.dtype)
         if row_weights is not None:
             kept = kept * row_weights.to(value.dtype)
@@ -142,6 +142,10 @@ class Objective(nn.Module):
             weights = kept * self.weighting(torch.where(kept > 0, target, 0)).to(value.dtype)
         total = (weights if self.weighting.by == "weights" else kept).sum(dim=-1)
         return (weights * value).sum(dim=-1) / torch.where(total > 0, total, 1)
+
+    def weighs_alike(self, target: Tensor, row_weights: Tensor | None = None) -> bool:
+        """Return whether every row counts, and as much as any other."""
+        return self.weighting.neutral and row_weights is None and self.loss.kept(target) is None
 
     def penalties(self, step: Step) -> dict[str, Tensor]:
         """Return the scalar term of each regularizer, by name."""

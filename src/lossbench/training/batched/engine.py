@@ -20,7 +20,7 @@ from lossbench.objective.regularizer import weight_names
 from lossbench.training.batched.batches import StackedBatches
 from lossbench.training.batched.clip import Clip
 from lossbench.training.batched.network import StackedNetwork
-from lossbench.training.batched.objective import StackedObjective
+from lossbench.training.batched.objective import StackedObjective, mean_losses
 from lossbench.training.batched.optimizer import StackedOptimizer
 from lossbench.training.batched.size import validated_together
 from lossbench.training.fit import Diverged, Fit
@@ -128,25 +128,26 @@ class _Stack:
         sizes = [rows.stop - rows.start for rows in self.slices]
         nothing: list[None] = [None] * len(sizes)
         read = features is not None and any(objective.reads_features for objective in self.objectives)
-        parts = zip(
-            self.objectives,
-            self.slices,
-            scores.split(sizes),
-            features.split(sizes) if features is not None and read else nothing,
-            target.split(sizes),
-            nothing if row_weights is None else row_weights.split(sizes),
-            strict=True,
+        parts = list(
+            zip(
+                scores.split(sizes),
+                features.split(sizes) if features is not None and read else nothing,
+                target.split(sizes),
+                nothing if row_weights is None else row_weights.split(sizes),
+                strict=True,
+            )
         )
         found = []
-        for objective, rows, *seen in parts:
-            terms = {"loss": objective.mean_loss(*seen)}
+        losses = mean_losses(self.objectives, parts)
+        for objective, rows, loss, seen in zip(self.objectives, self.slices, losses, parts, strict=True):
+            terms = {"loss": loss}
             if objective.penalises:
 
                 def input_gradient(total: Tensor, rows: slice = rows) -> Tensor:
                     return torch.autograd.grad(total, x, create_graph=True)[0][rows].transpose(1, 2)
 
                 terms |= objective.penalties(
-                    terms["loss"],
+                    loss,
                     {name: weight[rows] for name, weight in self.weights.items()},
                     x[rows].transpose(1, 2),
                     *seen,

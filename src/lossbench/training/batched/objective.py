@@ -15,6 +15,9 @@ from lossbench.objective.prediction import Prediction
 from lossbench.objective.regularizer import Step
 from lossbench.training.batched.network import stacked
 
+# Of one batch: scores (R, N, C), features (R, N, H) or None, target (R, N), row weights (R, N) or None.
+Seen = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
+
 
 class StackedObjective:
     """R bound objectives that differ in their buffers and parameters alone.
@@ -81,9 +84,17 @@ class StackedObjective:
         """
         if not self._one_batch:
             return self._each(_MeanLoss, rows, scores, features, target, row_weights)
+        return self.template.averaged(self._row_losses(scores, target).view(target.shape), target, row_weights)
+
+    def summands(self, scores: Tensor, target: Tensor, row_weights: Tensor | None = None) -> Tensor | None:
+        """Return the losses of all rows, (R N,), where their plain mean is the mean loss; None elsewhere."""
+        plain = self._one_batch and self.template.weighs_alike(target, row_weights)
+        return self._row_losses(scores, target) if plain else None
+
+    def _row_losses(self, scores: Tensor, target: Tensor) -> Tensor:
         prediction = Prediction(scores.reshape(-1, scores.shape[2]), self.template.loss.link)
-        value = self.template.loss(prediction, target.reshape(-1)).view(target.shape)
-        return self.template.averaged(value, target, row_weights)
+        losses: Tensor = self.template.loss(prediction, target.reshape(-1))
+        return losses
 
     def probs(self, scores: Tensor, rows: slice = slice(None)) -> Tensor:
         """Return the link's probabilities (R, N, K) of scores (R, N, C)."""
@@ -139,6 +150,25 @@ class StackedObjective:
             lambda state, *given: functional_call(module, state, given),
             in_dims=(0, *(None if argument is None else 0 for argument in arguments)),
         )(state, *arguments)
+
+
+def mean_losses(objectives: Sequence[StackedObjective], seen: Sequence[Seen]) -> list[Tensor]:
+    """Return the mean losses of several kinds, (R,) each, of what each of them sees of one batch.
+
+    One mean serves all whose rows count alike: with its derivative it is a tenth of what a kind costs a step.
+    """
+    summands = [
+        objective.summands(scores, target, row_weights)
+        for objective, (scores, _, target, row_weights) in zip(objectives, seen, strict=True)
+    ]
+    alike = [losses for losses in summands if losses is not None]
+    n_rows = seen[0][2].shape[1]
+    means = torch.cat(alike).view(-1, n_rows).sum(dim=1) / n_rows if alike else torch.empty(0)
+    parts = iter(means.split([len(losses) // n_rows for losses in alike]))
+    return [
+        objective.mean_loss(*own) if losses is None else next(parts)
+        for objective, own, losses in zip(objectives, seen, summands, strict=True)
+    ]
 
 
 # functional_call swaps a module's tensors around its forward, so each function of an objective is a module here.
