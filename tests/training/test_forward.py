@@ -103,6 +103,29 @@ def test_scores_of_all_rows_do_not_depend_on_the_block(rings) -> None:
     assert not network.training
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+@pytest.mark.parametrize("widths", [(3,), (5, 4), (40, 3)])
+def test_scores_are_the_networks_own_whatever_layout_computes_them(rings, widths, activation) -> None:
+    network = Mlp(rings.task, widths=widths, activation=activation, dropout=0.5).double().eval()
+    x = rings.train.x
+    with torch.no_grad():
+        expected = network(torch.as_tensor(x)).numpy()
+    scores = scores_of(network, x, rows=100)
+    assert scores.flags.c_contiguous
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-13)
+
+
+def test_scores_of_a_network_with_features_of_its_own_are_its_own(rings) -> None:
+    class Doubled(Mlp):
+        def features(self, x, masks=None):
+            return 2 * super().features(x, masks)
+
+    network = Doubled(rings.task, widths=(3,)).double().eval()
+    with torch.no_grad():
+        expected = network(torch.as_tensor(rings.train.x)).numpy()
+    np.testing.assert_allclose(scores_of(network, rings.train.x), expected, rtol=0, atol=1e-13)
+
+
 def test_scores_take_the_dtype_of_the_weights_whatever_comes_first_in_the_state() -> None:
     network = nn.Sequential()
     network.register_buffer("steps", torch.zeros((), dtype=torch.int64))

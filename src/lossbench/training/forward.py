@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lossbench.errors import CannotServe
+from lossbench.models.dropout import Dropout
 from lossbench.models.network import Network
 from lossbench.objective.loss import Loss
 from lossbench.objective.objective import Objective
 from lossbench.streams import seeded
+
+# Layers that take every number by itself, so that it is all one to them where features and rows lie.
+ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh)
+_REGISTER = 16  # float32 numbers in one, with AVX-512
 
 
 def propagate(network: nn.Module, x: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor | None]:
@@ -48,20 +53,54 @@ def attach_head(network: nn.Module, objective: Objective, seed: int, dtype: torc
         network.head = head.to(dtype)
 
 
+def walks_its_layers(network: nn.Module) -> bool:
+    """Return whether a network is its body and then its head, layer by layer, as ours are."""
+    own = [getattr(type(network), name, None) for name in ("features", "forward")]
+    return own == [Network.features, Network.forward]
+
+
 @torch.no_grad()
-def scores_of(network: nn.Module, x: NDArray[np.float64], rows: int = 8192) -> NDArray[np.float64]:
+def scores_of(network: nn.Module, x: NDArray[np.float64], rows: int = 4096) -> NDArray[np.float64]:
     """Return the scores of all rows in evaluation mode as float64, so many at a time that they stay in the caches."""
     floating = (tensor for tensor in chain(network.parameters(), network.buffers()) if tensor.is_floating_point())
     first = next(floating, torch.empty(0))
+    layers = _narrow(network)
     training = network.training
     if training:
         network.eval()
     try:
-        blocks = [
-            propagate(network, torch.as_tensor(block, dtype=first.dtype, device=first.device))[0].double().cpu()
-            for block in np.split(x, range(rows, len(x), rows))
-        ]
+        blocks = []
+        for block in np.split(x, range(rows, len(x), rows)):
+            given = torch.as_tensor(block, dtype=first.dtype, device=first.device)
+            scores = propagate(network, given)[0] if layers is None else _by_columns(layers, given)
+            blocks.append(scores.double().cpu())
     finally:
         if training:
             network.train()
-    return torch.cat(blocks).numpy()
+    return torch.cat(blocks).contiguous().numpy()
+
+
+def _narrow(network: nn.Module) -> list[nn.Module] | None:
+    """Return the layers of a network that is faster by columns; None of any other."""
+    if not walks_its_layers(network):
+        return None
+    body, head = network.get_submodule("body"), network.get_submodule("head")
+    layers = [layer for layer in (*body.children(), head) if not isinstance(layer, Dropout)]
+    narrow = all(
+        layer.out_features < _REGISTER if type(layer) is nn.Linear else type(layer) in ELEMENTWISE for layer in layers
+    )
+    return layers if narrow else None
+
+
+def _by_columns(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """Return the scores (N, C) of rows (N, F), computed with features before rows.
+
+    That takes a fifth of the time where a row's features are fewer than a vector register holds, and longer elsewhere.
+    """
+    x = x.T.contiguous()
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            x = layer.weight @ x if layer.bias is None else torch.addmm(layer.bias.unsqueeze(1), layer.weight, x)
+        else:
+            x = layer(x)
+    return x.T

@@ -18,19 +18,16 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from lossbench.models.dropout import Dropout
-from lossbench.models.network import Network
-from lossbench.training.forward import propagate
+from lossbench.training.forward import ELEMENTWISE, propagate, walks_its_layers
 
 ALL = slice(None)
-# Elementwise and without state, so they serve any layout as they are.
-_ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh)
 
 
 def has_stacked_form(layer: nn.Module) -> bool:
     """Return whether a layer is computed here for all replicates at once; others go through ``vmap``, if they can."""
     if type(layer) is nn.BatchNorm1d:
         return layer.track_running_stats and layer.momentum is not None
-    return type(layer) in (nn.Linear, nn.LayerNorm, Dropout, *_ELEMENTWISE)
+    return type(layer) in (nn.Linear, nn.LayerNorm, Dropout, *ELEMENTWISE)
 
 
 class StackedNetwork:
@@ -50,6 +47,7 @@ class StackedNetwork:
 
     Examples
     --------
+    >>> from lossbench.models.network import Network
     >>> networks = [Network(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), nn.Linear(3, 1)) for _ in range(4)]
     >>> stacked = StackedNetwork(networks)
     >>> scores, features = stacked(torch.ones(4, 2, 5))
@@ -66,8 +64,7 @@ class StackedNetwork:
             self.parameters[name].requires_grad_(parameter.requires_grad)
         self.buffers = stacked([dict(network.named_buffers()) for network in networks])
         self.drops = any(isinstance(layer, Dropout) for layer in self.template.modules())
-        own = [getattr(type(self.template), name, None) for name in ("features", "forward")]
-        self._ours = own == [Network.features, Network.forward]
+        self._ours = walks_its_layers(self.template)
         body = self.template.get_submodule("body") if self._ours else nn.Sequential()
         self._body = [(f"body.{name}", layer) for name, layer in body.named_children()]
         # What a linear layer wrote nobody else reads.
@@ -109,7 +106,7 @@ class StackedNetwork:
             return self._linear(name, x, rows)
         if type(layer) is nn.ReLU and name in self._in_place:
             return x.relu_()
-        if type(layer) in _ELEMENTWISE:
+        if type(layer) in ELEMENTWISE:
             return layer(x)
         if isinstance(layer, Dropout):
             if not training:
