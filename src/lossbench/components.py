@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping
@@ -54,24 +56,38 @@ def component(config: Mapping[str, Any], key: str) -> Any:
 
 
 def _made(node: Mapping[str, Any]) -> Any:
-    """Instantiate a node; a partial without components of its own has no state, and one serves all jobs of a sweep."""
-    flat = not any(isinstance(value, Mapping | list | tuple) for value in node.values())
-    if flat and node.get("_partial_") is True:
-        key = tuple((key, type(value), value) for key, value in node.items())
-        made = _partial(key)
-        module, _, name = str(node["_target_"]).rpartition(".")
-        if getattr(sys.modules.get(module), name, made.func) is not made.func:
-            # It has been defined anew since, as notebooks do.
-            _partial.cache_clear()
-            return _partial(key)
-        return made
-    return instantiate(node, _convert_="all")
+    """Instantiate a node; Hydra reads one without components of its own once for all jobs of a sweep."""
+    if not _is_plain(node):
+        return instantiate(node, _convert_="all")
+    text = json.dumps(node)
+    made = _partial(text)
+    module, _, name = node["_target_"].rpartition(".")
+    if getattr(sys.modules.get(module), name, made.func) is not made.func:
+        # It has been defined anew since, as notebooks do.
+        _partial.cache_clear()
+        made = _partial(text)
+    own = copy.deepcopy(made)  # a component may change the lists that it is given
+    if node.get("_partial_"):
+        return own
+    try:
+        return own()
+    except Exception:
+        return instantiate(node, _convert_="all")  # raises it again, in the form that `component` reads
+
+
+def _is_plain(node: Mapping[str, Any]) -> bool:
+    """Whether a node is one component with numbers, texts and lists of them."""
+    values = [item for value in node.values() for item in (value if isinstance(value, list) else [value])]
+    keys = all(isinstance(key, str) for key in node)
+    scalars = all(value is None or isinstance(value, str | int | float) for value in values)
+    flags = isinstance(node.get("_target_"), str) and isinstance(node.get("_partial_", False), bool)
+    return keys and scalars and flags
 
 
 @functools.lru_cache(maxsize=256)
-def _partial(node: tuple[tuple[str, type, Any], ...]) -> Any:
-    # The types are there since 1, 1.0 and True are equal keys and different arguments.
-    return instantiate({key: value for key, _, value in node}, _convert_="all")
+def _partial(node: str) -> Any:
+    # As a text, since 1, 1.0 and True are equal keys and different arguments.
+    return instantiate({**json.loads(node), "_partial_": True}, _convert_="all")
 
 
 def components(config: Mapping[str, Any], key: str) -> list[Any]:

@@ -45,5 +45,6 @@ def seeded(seed: int, stream: Stream, epoch: int = 0) -> Iterator[None]:
     For code that only knows the global generator: the initialisation of torch's layers, a user's own dropout.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(integer(seed, stream, epoch))
+        # Not torch.manual_seed, which seeds every accelerator as well and puts none of them back.
+        torch.default_generator.manual_seed(integer(seed, stream, epoch))
         yield
