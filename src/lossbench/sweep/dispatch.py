@@ -77,12 +77,14 @@ def _run(
     import_for(Path(configs[0]["paths"]["mlruns"]), configs[0]["tracking"]["uri"])
     import_module("lossbench.answer")  # at the end it would be waited for
     # Last, since the first process waits for the server that it is forked from, which imports more than this one.
-    jobs, left_out, files, names = crew.submit(_checked, combinations, configs).result()
+    checked = crew.submit(_checked, combinations, configs)
+    paths, tracking = configs[0]["paths"], configs[0]["tracking"]
     del configs, combinations  # the jobs have their own, and ten thousand are large
+    # Meanwhile: MLflow takes half a second to make a new one.
+    store = open_store(Path(paths["mlruns"]), tracking["uri"], tracking["experiment"])
+    jobs, left_out, files, names = checked.result()
     shared = jobs[0].config
     tuning = _tuning(jobs, config, loader)
-    mlruns = Path(shared["paths"]["mlruns"])
-    store = open_store(mlruns, shared["tracking"]["uri"], shared["tracking"]["experiment"])
     name = config.hydra.runtime.choices.get("comparison") or naming.sweep_name([job.config for job in jobs])
     console, found = Console(), []
     if shared["sweep"]["dry_run"]:
