@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from lossbench.cli import dispatch
-from lossbench.tracking import outbox, read
+from lossbench.tracking import histories, outbox, read
 from lossbench.tracking.outbox import Outbox, StoreUnreachable, outbox_of
 from lossbench.tracking.process import TAG as PROCESS
 from lossbench.tracking.process import Process
@@ -138,7 +138,7 @@ def require_all(store: Store, run: RunRecord, epochs: int) -> None:
     assert len(losses) == epochs
     assert sum(point.value != point.value for point in losses) == 1
     assert found.data.metrics["test/auroc"] == 0.25
-    assert len(read.history(store, run.id)) == epochs
+    assert len(histories.history(store, run.id)) == epochs
     assert {file.path for file in store.client.list_artifacts(run.id)} == {"config.yaml", "history.csv"}
 
 

@@ -6,10 +6,11 @@ import gc
 import math
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 
 from lossbench.errors import UserError
-from lossbench.tracking import read
+from lossbench.tracking import histories, read
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.store import Store
 from lossbench.tracking.sweep import SweepRecord
@@ -68,9 +69,14 @@ def test_runs_that_lossbench_did_not_make(store: Store) -> None:
     assert read.runs(store).empty
 
 
-def test_more_runs_than_a_page(store: Store, sweep: SweepRecord, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "_PAGE", 2)
-    assert read.runs(store, sweep.id)["objective"].tolist() == ["focal", "focal", "mse", "Bayes"]
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_pages_of_any_size_make_one_table(
+    size: int, store: Store, sweep: SweepRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read.runs(store, sweep.id), read.runs(store)
+    monkeypatch.setattr(read, "_PAGE", size)
+    for table, again in zip(whole, (read.runs(store, sweep.id), read.runs(store)), strict=True):
+        pd.testing.assert_frame_equal(again, table)
     assert gc.isenabled()
 
 
@@ -104,7 +110,7 @@ def test_no_sweep_yet_and_no_such_run(store: Store) -> None:
     with pytest.raises(UserError, match="holds no sweep yet"):
         read.last_sweep(store)
     with pytest.raises(UserError, match="no run has the id 'abc'"):
-        read.history(store, "abc")
+        histories.history(store, "abc")
 
 
 def test_columns_of_numbers_are_numbers_and_others_text(store: Store) -> None:

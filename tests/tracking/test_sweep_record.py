@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from mlflow.protos.databricks_pb2 import INVALID_STATE
 
-from lossbench.tracking import read
+from lossbench.tracking import histories, read
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.client import MlflowException
 from lossbench.tracking.run import RunRecord
@@ -122,7 +122,7 @@ def test_every_part_is_tried_whatever_became_of_the_others(
 
     sweep = SweepRecord.open(store, "losses", objectives=OBJECTIVES)
     job(sweep, "focal", 0)
-    monkeypatch.setattr(read, "mean_curve", broken)
+    monkeypatch.setattr(histories, "mean_curve", broken)
     with pytest.raises(MlflowException, match="no history"):
         sweep.close("FINISHED", note="answer")
     found = store.client.search_runs([store.experiment_id])

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from lossbench.errors import UserError
-from lossbench.tracking import links, read
+from lossbench.tracking import histories, links, read
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.store import Store, open_store
 from lossbench.tracking.sweep import SweepRecord
@@ -126,7 +126,7 @@ def test_a_real_server_takes_runs_and_ends_with_ctrl_c(
         run.artifacts.text("kept", "notes/a.txt")
         run.finish({"test/auroc": 0.75})
     assert read.runs(store, sweep.id)["metrics.test/auroc"].tolist() == [0.75]
-    assert read.history(store, run.id).to_dict("list") == {"epoch": [0], "val/auroc": [0.5]}
+    assert histories.history(store, run.id).to_dict("list") == {"epoch": [0], "val/auroc": [0.5]}
     assert [found.path for found in store.client.list_artifacts(run.id)] == ["history.csv", "notes"]
 
     os.kill(child.pid, signal.SIGINT)

@@ -31,6 +31,7 @@ from mlflow.entities import (  # noqa: E402
     Metric,
     Param,
     Run,
+    RunInfo,
     RunTag,
 )
 from mlflow.entities.model_registry import ModelVersion  # noqa: E402
@@ -49,5 +50,6 @@ __all__ = [
     "ModelVersion",
     "Param",
     "Run",
+    "RunInfo",
     "RunTag",
 ]

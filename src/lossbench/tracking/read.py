@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import difflib
 import gc
-import io
 import json
 import math
 import statistics
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -20,10 +18,11 @@ import pandas as pd
 from lossbench.errors import UserError
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.client import MlflowException, Run
-from lossbench.tracking.run import HISTORY
 from lossbench.tracking.store import Store
 
-_PAGE = 1000
+# MLflow's objects of a run take 150 kB while a page is read, and only a part of that ever goes back to the system.
+_PAGE = 250
+_RECENT = 1000
 _COLUMNS = [
     "run_id",
     "name",
@@ -56,13 +55,18 @@ class Sweep:
 
 
 def search(store: Store, filter: str) -> Iterator[Run]:
-    """Yield MLflow's runs that match a filter, a thousand a query, oldest first.
+    """Yield MLflow's runs that match a filter, oldest first.
 
     Raises
     ------
     UserError
         For a filter that MLflow cannot read.
     """
+    for page in _pages(store, filter):
+        yield from page
+
+
+def _pages(store: Store, filter: str) -> Iterator[list[Run]]:
     token = None
     while True:
         try:
@@ -79,8 +83,8 @@ def search(store: Store, filter: str) -> Iterator[Run]:
                 raise
             first = str(error).splitlines()[0]
             raise UserError(f"MLflow cannot read the filter {filter!r}: {first}") from error
-        yield from page
         token = page.token
+        yield list(page)
         if not token:
             return
 
@@ -136,16 +140,18 @@ def runs(
         # `run` and `reference`: MLflow's filters know no OR.
         clauses.append("tags.`lossbench.role` LIKE 'r%'")
     wanted = {status} if isinstance(status, str) else None if status is None else set(status)
-    # Rows at once: MLflow's own runs are several times as large, and ten thousand of them fill a gigabyte.
-    kept = [
-        (_place(run), _row(run))
-        for run in search(store, " AND ".join(clauses))
-        if _counts(run) and (wanted is None or run.info.status in wanted)
-    ]
+    places: list[tuple[float, str, str]] = []
+    frames: list[pd.DataFrame] = []
+    for page in _pages(store, " AND ".join(clauses)):
+        kept = [run for run in page if _counts(run) and (wanted is None or run.info.status in wanted)]
+        places += map(_place, kept)
+        # A frame at once: MLflow's own runs are a hundred times as large, and what is kept of their numbers and texts
+        # keeps the memory around it from the system.
+        frames.append(pd.DataFrame(map(_row, kept)))
+    frame = pd.concat(frames, ignore_index=True).infer_objects()
     if sweep is not None:
         # By job, not by time: a job that was done again later stands where it would have stood, to the last digit.
-        kept.sort(key=itemgetter(0))
-    frame = pd.DataFrame([row for _, row in kept])
+        frame = frame.iloc[sorted(range(len(places)), key=places.__getitem__)].reset_index(drop=True)
     frame = frame.reindex(columns=[*_COLUMNS, *sorted(set(frame.columns) - set(_COLUMNS))])
     for column in frame.columns:
         if column.startswith("params."):
@@ -207,7 +213,7 @@ def seconds_by_objective(store: Store) -> dict[str, float]:
     page = store.client.search_runs(
         [store.experiment_id],
         "attributes.status = 'FINISHED' AND tags.`lossbench.role` = 'run'",
-        max_results=_PAGE,
+        max_results=_RECENT,
         order_by=["attributes.start_time DESC"],
     )
     found: dict[str, list[float]] = {}
@@ -279,64 +285,3 @@ def left_out(store: Store, sweep: str) -> list[tuple[str, str]]:
     run = store.client.get_run(sweep)
     data = read_artifact(store, sweep, run.info.artifact_uri, "left_out.json")
     return [(entry["overrides"], entry["reason"]) for entry in json.loads(data)] if data else []
-
-
-def history(store: Store, run_id: str) -> pd.DataFrame:
-    """Return the epochs of a run: a column `epoch` and one per metric.
-
-    From the run's `history.csv`; where that is missing (a run still going, or not ours) from MLflow's own
-    history, key by key.
-    """
-    run = _get(store, run_id)
-    table = _table(store, run)
-    if table is not None:
-        return table
-    by_epoch: dict[int, dict[str, float]] = {}
-    for key in run.data.metrics:
-        for point in store.client.get_metric_history(run_id, key):
-            by_epoch.setdefault(point.step, {})[key] = point.value
-    rows = [{"epoch": step, **by_epoch[step]} for step in sorted(by_epoch)]
-    return pd.DataFrame(rows, columns=None if rows else ["epoch"])
-
-
-def mean_curve(store: Store, entities: Iterable[Run], prefix: str = "val/") -> pd.DataFrame:
-    """Return the mean history of some runs over the epochs that all of them reached.
-
-    Where runs stop early, an epoch that only the longest reached would average another set of runs than the
-    one before it, and the curve would jump for that reason alone.
-
-    Parameters
-    ----------
-    entities
-        MLflow's runs, as `search` yields them; those without a `history.csv` are passed over.
-    prefix
-        Which keys.
-
-    Returns
-    -------
-    DataFrame
-        `epoch` and the keys; a NaN of one run leaves the mean of the others.
-    """
-    tables = [table for run in entities if (table := _table(store, run)) is not None and len(table)]
-    if not tables:
-        return pd.DataFrame(columns=["epoch"])
-    keys = [key for key in tables[0].columns if key.startswith(prefix)]
-    joined = pd.concat([table.reindex(columns=["epoch", *keys]) for table in tables])
-    grouped = joined.groupby("epoch")
-    return grouped.mean()[grouped.size() == len(tables)].reset_index()
-
-
-def _table(store: Store, run: Run) -> pd.DataFrame | None:
-    data = read_artifact(store, run.info.run_id, run.info.artifact_uri, HISTORY)
-    if data is None:
-        return None
-    # By way of text, since Python's own float gives back the very numbers that were written.
-    text = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
-    return text.replace("", "nan").astype(float).astype({"epoch": int})
-
-
-def _get(store: Store, run_id: str) -> Run:
-    try:
-        return store.client.get_run(run_id)
-    except MlflowException as error:
-        raise UserError(f"no run has the id {run_id!r} in {store.place}") from error

@@ -11,9 +11,9 @@ from typing import Any, Self
 
 import pandas as pd
 
-from lossbench.tracking import read
+from lossbench.tracking import histories, read
 from lossbench.tracking.artifacts import Artifacts
-from lossbench.tracking.client import Run
+from lossbench.tracking.client import Run, RunInfo
 from lossbench.tracking.keys import tags_of
 from lossbench.tracking.run import RunRecord, Status
 from lossbench.tracking.store import Store
@@ -236,20 +236,22 @@ class SweepRecord:
             problems.guard(lambda: self._store.client.set_terminated(self.id, status))
         problems.raise_first()
 
-    def _jobs(self) -> dict[str, list[Run]]:
-        jobs: dict[str, list[Run]] = {}
+    def _jobs(self) -> dict[str, list[RunInfo]]:
+        # Without their metrics and params: those of ten thousand runs take a gigabyte.
+        jobs: dict[str, list[RunInfo]] = {}
         for run in read.search(self._store, f"tags.`lossbench.sweep` = '{self.id}' AND tags.`lossbench.role` = 'run'"):
             if "lossbench.superseded" not in run.data.tags:
-                jobs.setdefault(run.data.tags.get("lossbench.objective", ""), []).append(run)
+                jobs.setdefault(run.data.tags.get("lossbench.objective", ""), []).append(run.info)
         return jobs
 
-    def _complete(self, record: RunRecord, jobs: Iterable[Run], summary: Mapping[str, float], status: Status) -> None:
-        jobs = list(jobs)
-        curve = read.mean_curve(self._store, [job for job in jobs if job.info.status == "FINISHED"])
+    def _complete(
+        self, record: RunRecord, jobs: Sequence[RunInfo], summary: Mapping[str, float], status: Status
+    ) -> None:
+        curve = histories.mean_curve(self._store, [job for job in jobs if job.status == "FINISHED"])
         keys = [str(key) for key in curve.columns if key != "epoch"]
         for epoch, *means in curve[["epoch", *keys]].itertuples(index=False):
             record.log([(int(epoch), dict(zip(keys, means, strict=True)))])
-        record.finish(summary, _status_of({job.info.status for job in jobs}, status))
+        record.finish(summary, _status_of({job.status for job in jobs}, status))
 
     def _publish(self, leaderboard: pd.DataFrame) -> None:
         self._run.artifacts.table(leaderboard, "leaderboard.csv")
