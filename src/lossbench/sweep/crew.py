@@ -63,12 +63,11 @@ class Crew:
         done.set_result(work(*arguments, **keywords))
         return done
 
-    def share(self, work: Callable[[list[_T]], None], items: Sequence[_T]) -> None:
-        """Have every process do its part of the items, and wait for all of them."""
+    def share(self, work: Callable[[list[_T]], None], items: Sequence[_T]) -> list[Future[None]]:
+        """Have every process do its part of the items, and return what can be waited for."""
         parts = 1 if self._workers is None else self._workers.number
         shares = [list(items[start::parts]) for start in range(min(parts, len(items)))]
-        for part in [self.submit(work, share) for share in shares]:
-            part.result()
+        return [self.submit(work, share) for share in shares]
 
     def leave(self) -> None:
         """Let the processes go: nothing is left for them to do."""

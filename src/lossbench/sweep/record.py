@@ -137,7 +137,7 @@ def _close(
         if again or address.on_server(store.uri):
             resume.supersede_doubles(store, record.id, record.objectives.values())
         # Without a finished run there is nothing to rank, and what ended the sweep is what has to be said.
-        if status == "FINISHED" or not read.runs(store, record.id, status="FINISHED").empty:
+        if status == "FINISHED" or (read.runs(store, record.id, status="FINISHED")["role"] == "run").any():
             found = answer(store, record.id)
         if found is None:
             console.print("no job finished")
