@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gc
 import json
 import tempfile
 import time
@@ -27,6 +28,7 @@ from sweep import LOSSES, OUT, machine
 
 from lossbench import batched, draws, experiment, recording, stacking
 from lossbench.experiment import compose, evaluate_fast, prepare
+from lossbench.garbage import look_seldom
 from lossbench.training.batched import engine
 
 SMALL = ("model.widths=[4,8]",)
@@ -135,6 +137,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     milliseconds(configs(2, *SMALL))  # warms up
+    gc.freeze()  # as a sweep's workers do
+    look_seldom()
     found: dict[str, Any] = {"machine": machine(), "unit": "ms of CPU a run, train and evaluate"}
 
     def measure(name: str, label: object, jobs: list[Config]) -> None:

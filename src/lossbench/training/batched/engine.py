@@ -91,7 +91,7 @@ class _Stack:
         self.kept: list[Tensor] | None = None
         self.names = metrics.names_for(jobs[0].dataset.task.n_classes, ece=False)
         self.means: list[tuple[list[str], Tensor]] = []
-        self.ones = [torch.ones(rows.stop - rows.start, dtype=jobs[0].dtype, device=device) for rows in self.slices]
+        self.ones = torch.ones(len(jobs), dtype=jobs[0].dtype, device=device)
 
     def train(self, epoch: int) -> None:
         """Go once through the training rows."""
@@ -104,7 +104,7 @@ class _Stack:
         for x, target, row_weights in self.batches.epoch(epoch):
             self.optimizer.zero_grad()
             terms = self._terms(x, target, row_weights, noise)
-            torch.autograd.backward([found["objective"] for found in terms], self.ones)
+            torch.cat([found["objective"] for found in terms]).backward(self.ones)
             if self.clip is not None:
                 self.clip(len(self.jobs), list(self._trained()))
             self.optimizer.step()
@@ -115,7 +115,7 @@ class _Stack:
             sums = values.double() * n_rows if sums is None else sums.add_(values, alpha=n_rows)
             seen += n_rows
         assert sums is not None
-        by_kind = (sums / seen).split([len(found) * len(one) for found, one in zip(terms, self.ones, strict=True)])
+        by_kind = (sums / seen).split([sum(map(len, found.values())) for found in terms])
         self.means = [(list(found), means.view(len(found), -1).T) for found, means in zip(terms, by_kind, strict=True)]
 
     def _terms(
