@@ -48,21 +48,51 @@ def test_the_default_is_the_first_trial_and_the_optimum_is_found(tmp_path: Path)
     assert sum(importances.values()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("asked", [0, 1, 2, 3])
-def test_an_interrupted_study_ends_as_an_uninterrupted_one(tmp_path: Path, asked: int) -> None:
-    """Broken off after two waves and so many trials of the third, of which none was told."""
+def break_off(one: Study, after: int, *, within: bool) -> None:
+    """Draw the next wave until so many settings are drawn, or one of them in part."""
+    ask, distributions = one._ask, one._distributions
+    left = iter(range(after))
+
+    def asked() -> Trial:
+        if next(left, None) is not None:
+            return ask()
+        if within:
+            one._distributions = dict([next(iter(distributions.items()))])
+            ask()
+        raise KeyboardInterrupt
+
+    one._ask = asked  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        one.next(3)
+
+
+@pytest.mark.parametrize("within", [False, True])
+@pytest.mark.parametrize("drawn", [0, 1, 2])
+@pytest.mark.parametrize("waves", [0, 2])
+def test_a_study_that_is_broken_off_while_it_draws_ends_as_another(
+    tmp_path: Path, waves: int, drawn: int, within: bool
+) -> None:
+    go_on(whole := study(tmp_path / "whole.journal"), 15)
+    first = study(tmp_path / "broken.journal")
+    go_on(first, 3 * waves)
+    break_off(first, drawn, within=within)
+    again = study(tmp_path / "broken.journal")
+    go_on(again, 15)
+    assert [trial.values for trial in again.told()] == [trial.values for trial in whole.told()]
+
+
+@pytest.mark.parametrize("told", [0, 1, 2])
+def test_a_study_that_is_broken_off_before_all_of_a_wave_is_told_ends_as_another(tmp_path: Path, told: int) -> None:
     go_on(whole := study(tmp_path / "whole.journal"), 15)
     first = study(tmp_path / "broken.journal")
     go_on(first, 6)
-    lost = first.next(asked) if asked else []
+    wave = first.next(3)
+    for trial in wave[:told]:
+        first.tell(trial, score(trial), run=f"run {trial.number}")
     again = study(tmp_path / "broken.journal")
-    if asked:
-        assert again.next(3) == lost  # not asked again but tried again
+    assert again.next(3) == wave[told:]  # not asked again but tried again
     go_on(again, 15)
-    if asked in (0, 3):  # another rhythm of waves draws others
-        assert again.told() == whole.told()
-    assert again.count("finished") == 15
-    assert [trial.number for trial in again.told()] == list(range(15))
+    assert again.told() == whole.told()
 
 
 def test_a_failed_trial_is_counted_and_never_the_best(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 _NAME = "lossbench"
+_WAVE = "wave"  # how many settings will have been drawn when the present wave is
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,11 @@ class Study:
         self._study.set_user_attr("record", run)
 
     def next(self, most: int) -> list[Trial]:
-        """Return so many settings to try; those of an interrupted tuning that were never told come first, alone."""
+        """Return so many settings to try; after an interruption those of the same wave that were never told.
+
+        What the interruption kept from being drawn is drawn now, as it would have been: a sampler sees which trials
+        have ended, so that waves cut elsewhere would try other settings.
+        """
         from optuna.trial import TrialState
 
         waiting = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
@@ -127,12 +132,23 @@ class Study:
                 self._study.tell(trial.number, state=TrialState.FAIL)
                 if trial.number == 0:
                     self._study.enqueue_trial(self._start)
-        return [Trial(trial.number, self._values(trial.params)) for trial in whole] or [
-            self._ask() for _ in range(most)
-        ]
+        if not whole:
+            self._study.set_user_attr(_WAVE, self._drawn() + most)
+        missing = self._study.user_attrs.get(_WAVE, 0) - self._drawn()
+        again = [Trial(trial.number, self._values(trial.params)) for trial in whole]
+        return again + [self._ask() for _ in range(missing)]
+
+    def _drawn(self) -> int:
+        """Return how many settings have been drawn, those left out that were not drawn to the end."""
+        from optuna.trial import TrialState
+
+        said = self._study.user_attrs
+        trials = [trial for trial in self._trials() if trial.state != TrialState.WAITING]
+        return sum(trial.state != TrialState.FAIL or str(trial.number) in said for trial in trials)
 
     def _ask(self) -> Trial:
-        self._study.sampler = self._sampling.of(len(self._trials()))
+        # The first one waits from the beginning.
+        self._study.sampler = self._sampling.of(max(1, self._drawn()))
         asked = self._study.ask(self._distributions)
         return Trial(asked.number, self._values(asked.params))
 
