@@ -155,10 +155,12 @@ class StackedObjective:
 def mean_losses(objectives: Sequence[StackedObjective], seen: Sequence[Seen]) -> list[Tensor]:
     """Return the mean losses of several kinds, (R,) each, of what each of them sees of one batch.
 
-    One mean serves all whose rows count alike: with its derivative it is a tenth of what a kind costs a step.
+    One mean serves all whose rows count alike: with its derivative it is a tenth of what a kind costs a step. A kind
+    whose gradient in the inputs is differentiated again has its own: through a common one it would go through the
+    others' losses too, whose second derivative may be infinite.
     """
     summands = [
-        objective.summands(scores, target, row_weights)
+        None if objective.differentiates_inputs else objective.summands(scores, target, row_weights)
         for objective, (scores, _, target, row_weights) in zip(objectives, seen, strict=True)
     ]
     alike = [losses for losses in summands if losses is not None]
