@@ -119,3 +119,17 @@ def test_a_wrong_region_or_filter_is_the_users_error(mlruns: Path) -> None:
         compare.main(["first", "--rope", "-1", "--mlruns", str(mlruns)])
     with pytest.raises(UserError, match="holds no run that matches"):
         compare.main(["--filter", "params.loss = 'x'", "--mlruns", str(mlruns)])
+
+
+def test_a_sweep_with_references_alone_has_nothing_to_compare(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(tmp_path / "mlruns", None, None)
+    sweep = SweepRecord.open(store, "begun", objectives={"mse": {}}, tags={"lossbench.metric": "test/auroc"})
+    RunRecord.start(store, "s0 · Bayes rule", role="reference", parent=sweep.id, sweep=sweep.id).finish(
+        {"test/auroc": 0.9}
+    )
+    assert answer(store, sweep.id) is None
+    with pytest.raises(UserError, match="begun"):
+        compare.main(["--mlruns", str(tmp_path / "mlruns")])
+    sweep.close("KILLED")

@@ -94,7 +94,7 @@ def answer(
     better: str | None = None,
     rope: float | None = None,
 ) -> Answer | None:
-    """Read the runs of sweeps, or any others, and judge their objectives; None where there is no run.
+    """Read the runs of sweeps, or any others, and judge their objectives; None where there is none but references.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def answer(
     tags = store.client.get_run(sweeps[0]).data.tags if sweeps else {}
     found = [read.runs(store, sweep, filter=filter) for sweep in sweeps or (None,)]
     runs = pd.concat([part for part in found if len(part)], ignore_index=True) if any(map(len, found)) else found[0]
-    if runs.empty:
+    if not (runs["role"] == "run").any():
         return None
     judged, note = _judged(runs, metric or tags.get("lossbench.metric", "test/auroc"), given=metric is not None)
     beside = [f"{judged.split('/', 1)[0]}/{name}" for name in BESIDE]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from hydra.core.utils import JobReturn
@@ -63,11 +64,23 @@ class Crew:
         done.set_result(work(*arguments, **keywords))
         return done
 
-    def share(self, work: Callable[[list[_T]], None], items: Sequence[_T]) -> list[Future[None]]:
-        """Have every process do its part of the items, and return what can be waited for."""
-        parts = 1 if self._workers is None else self._workers.number
-        shares = [list(items[start::parts]) for start in range(min(parts, len(items)))]
-        return [self.submit(work, share) for share in shares]
+    def share(self, work: Callable[[list[_T]], None], items: Sequence[_T]) -> Callable[[], None]:
+        """Have every process begin its part of the items, and return what waits for them, or does them without any."""
+        if self._workers is None:
+            return partial(work, list(items))
+        workers, parts = self._workers, min(self._workers.number, len(items))
+        begun = [workers.submit(work, list(items[start::parts])) for start in range(parts)]
+
+        def finish() -> None:
+            try:
+                wait(begun)  # for all, whichever fails: none may go on while the sweep is being closed
+            except BaseException:
+                workers.abandon()
+                raise
+            for part in begun:
+                part.result()
+
+        return finish
 
     def leave(self) -> None:
         """Let the processes go: nothing is left for them to do."""

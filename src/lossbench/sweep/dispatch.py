@@ -98,13 +98,13 @@ def _run(
             found = tuned(tuning, store, record, crew.launch, config.hydra.sweep.dir, console)
             jobs = in_best_setting(found, jobs, config, loader)
         todo = earlier.todo(jobs)
-        # First, so that nobody waits for the last job before they are begun.
-        references = crew.share(partial(record_references, record.id), distinct_data([job.config for job in jobs]))
+        # Begun first, so that no process waits for the last job of another before it does its part.
+        data = distinct_data([job.config for job in jobs])
+        finish_references = crew.share(partial(record_references, record.id), data)
         with overall_bar(console, config.hydra.sweep.dir, len(todo)):
             returns = _launch(jobs, todo, record, earlier, crew) if todo else {}
+            finish_references()
             _require_unchanged(files)
-        for part in references:
-            part.result()
         crew.leave()
         # Those that failed in training have a run of their own, and the leaderboard lists them.
         broken = [(jobs[place], each) for place, each in returns.items() if each.status == JobStatus.FAILED]

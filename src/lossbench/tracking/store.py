@@ -74,7 +74,7 @@ def open_store(mlruns: Path, uri: str | None = None, experiment: str | None = No
     """Open a store, making folder, database and experiment where they are missing.
 
     Everything happens under a file lock, since two processes that create one database at once break it. Call
-    it in the main process, before any worker starts; workers receive the `Store`.
+    it in the main process; workers receive the `Store`.
 
     Parameters
     ----------
