@@ -6,6 +6,7 @@ import sys
 from types import ModuleType
 
 import pytest
+from omegaconf import OmegaConf
 
 from lossbench.components import component
 from lossbench.errors import UserError
@@ -50,3 +51,25 @@ def test_what_a_component_refuses_is_said_in_one_line_each_time() -> None:
     for _ in range(2):
         with pytest.raises(UserError, match=r"^loss: size is not 13$"):
             component(config, "loss")
+
+
+class Counted:
+    """A component that counts how often it was tried, and is refused."""
+
+    tried = 0
+
+    def __init__(self, size: int) -> None:
+        type(self).tried += 1
+        raise ValueError(f"size is no number that it takes, got {size}")
+
+
+def test_a_component_that_is_refused_was_tried_once() -> None:
+    component({"loss": {"_target_": f"{__name__}.Greedy", "widths": [1]}}, "loss")  # this module is known from here on
+    with pytest.raises(UserError, match=r"^loss: size is no number that it takes, got 1$"):
+        component({"loss": {"_target_": f"{__name__}.Counted", "size": 1}}, "loss")
+    assert Counted.tried == 1
+
+
+def test_a_config_of_omegaconfs_serves_as_well() -> None:
+    config = OmegaConf.create({"model": {"_target_": f"{__name__}.Greedy", "widths": [4, 8], "size": 2}})
+    assert [component(config, "model").width for _ in range(2)] == [8, 8]

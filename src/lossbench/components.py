@@ -57,22 +57,27 @@ def component(config: Mapping[str, Any], key: str) -> Any:
 
 def _made(node: Mapping[str, Any]) -> Any:
     """Instantiate a node; Hydra reads one without components of its own once for all jobs of a sweep."""
-    if not _is_plain(node):
+    place, _, name = str(node.get("_target_")).rpartition(".")
+    module = sys.modules.get(place)
+    if module is None or not _is_plain(node):
         return instantiate(node, _convert_="all")
-    text = json.dumps(node)
+    text = json.dumps(dict(node))
     made = _partial(text)
-    module, _, name = node["_target_"].rpartition(".")
-    if getattr(sys.modules.get(module), name, made.func) is not made.func:
+    if getattr(module, name, made.func) is not made.func:
         # It has been defined anew since, as notebooks do.
         _partial.cache_clear()
         made = _partial(text)
-    own = copy.deepcopy(made)  # a component may change the lists that it is given
+    # A component may change the lists that it is given.
+    own = type(made)(made.func, *copy.deepcopy(made.args), **copy.deepcopy(made.keywords))
+    own.__dict__.update(made.__dict__)
     if node.get("_partial_"):
         return own
     try:
         return own()
-    except Exception:
-        return instantiate(node, _convert_="all")  # raises it again, in the form that `component` reads
+    except InstantiationException:
+        raise
+    except Exception as error:
+        raise InstantiationException(str(error)) from error  # as Hydra does
 
 
 def _is_plain(node: Mapping[str, Any]) -> bool:
