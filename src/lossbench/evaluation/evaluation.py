@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossbench.evaluation import calibration, metrics, thresholds
 from lossbench.objective.loss import Loss
-from lossbench.objective.posterior import posterior
+from lossbench.objective.posterior import class_posterior
 from lossbench.task import Task
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def evaluate(
     device = next((tensor.device for tensor in (*loss.parameters(), *loss.buffers())), torch.device("cpu"))
     with torch.no_grad():
         probs = {s: _array(loss.link.probs(torch.as_tensor(rows, device=device))) for s, rows in raw.items()}
-    kind, state, posteriors = _posteriors(raw, probs, labels["val"], loss, device, class_weights, sampling_rates)
+    kind, state, posteriors = _posteriors(raw, labels["val"], loss, device, class_weights, sampling_rates)
 
     values: dict[str, float] = {}
     reasons: dict[str, str] = {}
@@ -178,7 +178,6 @@ def figures_at(
 
 def _posteriors(
     raw: Mapping[str, Floats],
-    probs: Mapping[str, Floats],
     val_target: NDArray[np.int64],
     loss: Loss,
     device: torch.device,
@@ -198,16 +197,14 @@ def _posteriors(
             if factor is not None
         }
 
-        def of_gradient(split: str) -> Floats:
-            if loss.proper and not factors:  # it is what the link says
-                return probs[split]
-            return _array(posterior(loss, torch.as_tensor(raw[split], device=device), **factors))
+        def of_gradient(rows: Floats) -> Floats:
+            return _array(class_posterior(loss, torch.as_tensor(rows, device=device), **factors))
 
-        of_val = of_gradient("val")
+        of_val = of_gradient(raw["val"])
         fitted = calibration.better(raw["val"], val_target, of_val)
         if fitted is None:
             state = {name: _array(factor) for name, factor in factors.items()}
-            return "gradient", state, {split: of_val if split == "val" else of_gradient(split) for split in raw}
+            return "gradient", state, {s: of_val if s == "val" else of_gradient(rows) for s, rows in raw.items()}
     else:
         fitted = calibration.fit(calibration.choose(raw["val"], val_target), raw["val"], val_target)
     return fitted.kind, calibration.state_of(fitted), {split: fitted.probs(rows) for split, rows in raw.items()}

@@ -21,7 +21,7 @@ from lossbench.inference.rebuild import rebuild
 from lossbench.models.initial import build
 from lossbench.models.network import Network
 from lossbench.objective.loss import Loss
-from lossbench.objective.posterior import posterior
+from lossbench.objective.posterior import class_posterior
 from lossbench.task import Task
 from lossbench.training.forward import scores_of
 
@@ -142,7 +142,7 @@ class Predictor:
         """Return the class posterior (N, K) behind scores, by gradient or calibrator as the record says."""
         if self.kind != "gradient":
             return calibration.from_state(self.kind, self._state).probs(scores)
-        return _array(posterior(self.loss, torch.as_tensor(scores), **self._state))
+        return _array(class_posterior(self.loss, torch.as_tensor(scores), **self._state))
 
     def labels(self, posteriors: Floats, threshold: float | None) -> NDArray[np.int64]:
         """Return class indices (N,): above the threshold the positive class, without one the likeliest."""

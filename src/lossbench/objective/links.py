@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_REGISTER = 16  # float32 numbers in one, with AVX-512
+REGISTER = 16  # float32 numbers in one, with AVX-512
 
 
 def logits(scores: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def log_softmax(logits: Tensor) -> Tensor:
     torch takes a last axis shorter than a vector register number by number, three to ten times as long as over the
     first one.
     """
-    if logits.shape[-1] >= _REGISTER:
+    if logits.shape[-1] >= REGISTER:
         return F.log_softmax(logits, dim=-1)
     return F.log_softmax(logits.movedim(-1, 0), dim=0).movedim(0, -1)
 

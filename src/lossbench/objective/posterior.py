@@ -66,6 +66,23 @@ def posterior(
     return seen / seen.sum(dim=-1, keepdim=True)
 
 
+def class_posterior(
+    loss: Loss,
+    scores: Tensor,
+    class_weights: Tensor | None = None,
+    sampling_rates: Tensor | None = None,
+) -> Tensor:
+    """Return what `posterior` does; of a proper loss, where nothing has to be undone, from its link.
+
+    >>> from lossbench.objective.losses.likelihood import Brier
+    >>> class_posterior(Brier(), torch.zeros(1, 1))
+    tensor([[0.5000, 0.5000]], dtype=torch.float64)
+    """
+    if loss.proper and class_weights is None and sampling_rates is None:
+        return loss.link.probs(scores.detach().to(torch.float64)).detach()
+    return posterior(loss, scores, class_weights, sampling_rates)
+
+
 def _empty(scores: Tensor) -> Tensor:
     return scores.new_empty((0, max(scores.shape[-1], 2)))
 
