@@ -126,6 +126,15 @@ def test_scores_of_a_network_with_features_of_its_own_are_its_own(rings) -> None
     np.testing.assert_allclose(scores_of(network, rings.train.x), expected, rtol=0, atol=1e-13)
 
 
+def test_scores_of_a_network_whose_weights_a_hook_computes_are_its_own(rings) -> None:
+    network = Mlp(rings.task, widths=(3,)).double().eval()
+    layer = network.body[0]
+    layer.register_forward_pre_hook(lambda module, given: (2 * given[0],))
+    with torch.no_grad():
+        expected = network(torch.as_tensor(rings.train.x)).numpy()
+    np.testing.assert_allclose(scores_of(network, rings.train.x), expected, rtol=0, atol=1e-13)
+
+
 def test_scores_take_the_dtype_of_the_weights_whatever_comes_first_in_the_state() -> None:
     network = nn.Sequential()
     network.register_buffer("steps", torch.zeros((), dtype=torch.int64))

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from lossbench.errors import CannotServe
 from lossbench.models.dropout import Dropout
 from lossbench.models.network import Network
+from lossbench.objective.links import REGISTER
 from lossbench.objective.loss import Loss
 from lossbench.objective.objective import Objective
 from lossbench.streams import seeded
 
 # Layers that take every number by itself, so that it is all one to them where features and rows lie.
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh)
-_REGISTER = 16  # float32 numbers in one, with AVX-512
 
 
 def propagate(network: nn.Module, x: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor | None]:
@@ -47,7 +47,7 @@ def attach_head(network: nn.Module, objective: Objective, seed: int, dtype: torc
         if type(objective.loss).head is not Loss.head:
             raise CannotServe(f"{objective.loss.name} brings an output layer, and {kind} has no head to replace")
         return
-    with seeded(seed, "init", 1):
+    with seeded(seed, "init", 1), torch.device("cpu"):
         head = objective.loss.head(objective.task, network.n_features)
     if head is not None:
         network.head = head.to(dtype)
@@ -86,10 +86,15 @@ def _narrow(network: nn.Module) -> list[nn.Module] | None:
         return None
     body, head = network.get_submodule("body"), network.get_submodule("head")
     layers = [layer for layer in (*body.children(), head) if not isinstance(layer, Dropout)]
-    narrow = all(
-        layer.out_features < _REGISTER if type(layer) is nn.Linear else type(layer) in ELEMENTWISE for layer in layers
-    )
-    return layers if narrow else None
+    return layers if all(map(_is_narrow, layers)) else None
+
+
+def _is_narrow(layer: nn.Module) -> bool:
+    if layer._forward_pre_hooks or layer._forward_hooks:  # they may compute the weights, or change what comes out
+        return False
+    if type(layer) is nn.Linear:
+        return max(layer.in_features, layer.out_features) < REGISTER
+    return type(layer) in ELEMENTWISE
 
 
 def _by_columns(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
