@@ -23,7 +23,8 @@ class Threads(ThreadPoolExecutor):
 
 
 def crew(workers: Any) -> Crew:
-    return Crew(None, workers)  # type: ignore[arg-type]  # nothing is launched
+    launcher: Any = None  # nothing is launched
+    return Crew(launcher, workers)
 
 
 def test_without_processes_work_is_done_when_it_is_waited_for() -> None:

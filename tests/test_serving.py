@@ -231,7 +231,7 @@ def test_an_export_is_a_complete_mlflow_model(
     assert len(model.predict(model.input_example)) == 1
     folder = Path(model.metadata.artifact_path.removeprefix("file://"))
     listed = [line.partition("==")[0] for line in (folder / "requirements.txt").read_text().splitlines()]
-    assert listed == ["mlflow", "numpy", "pandas", "scikit-learn", "torch"]
+    assert listed == ["mlflow", "numpy", "pandas", "scipy", "scikit-learn", "torch"]
     assert not list(folder.rglob("*.pkl"))
     assert lossbench("export", run_id, "--register", "churn").out.rstrip().endswith("models:/churn/2")
     assert find_run(project.store, "churn/1").run_id == find_run(project.store, "churn").run_id == run_id

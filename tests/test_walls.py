@@ -176,7 +176,7 @@ def test_reading_and_comparing_needs_no_torch(part: str) -> None:
 
 def test_using_a_model_needs_no_training_stack() -> None:
     foreign = roots(reached("lossbench.inference.predictor")) - set(sys.stdlib_module_names) - {"lossbench"}
-    assert foreign == {"torch", "numpy", "pandas", "sklearn"}
+    assert foreign == {"torch", "numpy", "pandas", "scipy", "sklearn"}
 
 
 def test_init_files_are_empty_and_the_plugins_have_none() -> None:

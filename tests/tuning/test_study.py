@@ -48,7 +48,7 @@ def test_the_default_is_the_first_trial_and_the_optimum_is_found(tmp_path: Path)
     assert sum(importances.values()) == pytest.approx(1.0)
 
 
-def break_off(one: Study, after: int, *, within: bool) -> None:
+def break_off(one: Study, after: int, monkeypatch: pytest.MonkeyPatch, *, within: bool) -> None:
     """Draw the next wave until so many settings are drawn, or one of them in part."""
     ask, distributions = one._ask, one._distributions
     left = iter(range(after))
@@ -57,11 +57,11 @@ def break_off(one: Study, after: int, *, within: bool) -> None:
         if next(left, None) is not None:
             return ask()
         if within:
-            one._distributions = dict([next(iter(distributions.items()))])
+            monkeypatch.setattr(one, "_distributions", dict([next(iter(distributions.items()))]))
             ask()
         raise KeyboardInterrupt
 
-    one._ask = asked  # type: ignore[method-assign]
+    monkeypatch.setattr(one, "_ask", asked)
     with pytest.raises(KeyboardInterrupt):
         one.next(3)
 
@@ -70,12 +70,12 @@ def break_off(one: Study, after: int, *, within: bool) -> None:
 @pytest.mark.parametrize("drawn", [0, 1, 2])
 @pytest.mark.parametrize("waves", [0, 2])
 def test_a_study_that_is_broken_off_while_it_draws_ends_as_another(
-    tmp_path: Path, waves: int, drawn: int, within: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waves: int, drawn: int, within: bool
 ) -> None:
     go_on(whole := study(tmp_path / "whole.journal"), 15)
     first = study(tmp_path / "broken.journal")
     go_on(first, 3 * waves)
-    break_off(first, drawn, within=within)
+    break_off(first, drawn, monkeypatch, within=within)
     again = study(tmp_path / "broken.journal")
     go_on(again, 15)
     assert [trial.values for trial in again.told()] == [trial.values for trial in whole.told()]
