@@ -7,12 +7,14 @@ from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtri
 from scipy.stats import rankdata
 
 _EXACT = 30  # 2^15 sums per half
 _DRAWS = 99_999
 _BLOCK = 8  # differences whose 256 subset sums are looked up at once
-_HALVINGS = 28  # the ends of an interval to 4e-9 of the range of the differences
+_END = 4e-9  # the precision of an interval's ends, of the range of the differences
 # Sums that differ by less than rounding are ties: relative to the sum of magnitudes.
 _TIE = 1e-12
 
@@ -85,15 +87,19 @@ class SignFlip:
         return float(np.partition(means, rejected)[rejected])
 
     def _lower(self, differences: np.ndarray, tail: float) -> float:
-        """Return the same of all subsets, by bisection between the smallest and the largest difference."""
-        rejected, kept = float(differences.min()), float(differences.max())
-        for _ in range(_HALVINGS):
-            middle = (rejected + kept) / 2
-            if self.greater(differences - middle) > tail:
-                kept = middle
-            else:
-                rejected = middle
-        return kept
+        """Return the same of all subsets, between the smallest difference and their mean, whose p is a half or more.
+
+        As normal quantiles the p of shifts are nearly a line, so that the root is found in a third of a bisection's
+        steps.
+        """
+        least = float(differences.min())
+        if self.greater(differences - least) > tail:
+            return least
+
+        def beyond(shift: float) -> float:
+            return float(ndtri(self.greater(differences - shift)) - ndtri(tail))
+
+        return float(brentq(beyond, least, float(differences.mean()), xtol=_END * float(np.ptp(differences))))
 
 
 class Wilcoxon:
