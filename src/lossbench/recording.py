@@ -217,11 +217,13 @@ def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, 
             **evaluation.metrics,
             **sparsity(job.network),
             **{f"threshold/{name}": value for name, value in evaluation.thresholds.items()},
+            # A metric, not a tag: known at the end only, where tags would cost a session of the database, and their
+            # mean over an objective's runs says how often its posterior did not stand.
+            "posterior/calibrated": float(evaluation.posterior_kind != "gradient"),
             "selected_epoch": fitted.selected_epoch,
             "epochs": fitted.epochs,
             "seconds": fitted.seconds,
-        },
-        tags={"lossbench.posterior": evaluation.posterior_kind},
+        }
     )
 
 

@@ -47,13 +47,13 @@ def distinct_data(configs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any
 def record_references(sweep: str, configs: Sequence[Mapping[str, Any]]) -> None:
     """Record the references of the data of each of these configs, as untrained children of a sweep."""
     # Late: who says which data are distinct does without torch.
-    from lossbench import experiment, preparation, recording
+    from lossbench import draws, preparation, recording
     from lossbench.tracking.run import RunRecord
 
     store = recording.store_of(configs[0])
     for config in configs:
         fold = config["data"].get("fold")
-        dataset, added = experiment.draw(config), preparation.added_metrics(config)
+        dataset, added = draws.dataset(config), preparation.added_metrics(config)
         own = preparation.collection({"metrics": added}, dataset.task) if added else None
         for name, values in reference_metrics(dataset, own).items():
             record = RunRecord.start(
@@ -68,6 +68,7 @@ def record_references(sweep: str, configs: Sequence[Mapping[str, Any]]) -> None:
                 parent=sweep,
                 sweep=sweep,
                 objective=name,
+                hold=True,
             )
             record.finish(values)
 

@@ -65,7 +65,8 @@ def test_an_interval_holds_what_the_test_does_not_reject(values: list[int], test
     d = np.array(values) + np.sqrt(np.arange(2, len(values) + 2)) / 7
     low, high = test.interval(d)
     assert low < high
-    for end, outward in ((low, -1e-6), (high, 1e-6)):
+    precision = 2e-7 * np.ptp(d)
+    for end, outward in ((low, -precision), (high, precision)):
         assert test.two_sided(d - end - outward) <= 0.05
         assert test.two_sided(d - end + outward) > 0.05
 

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 _EXACT = 30  # 2^15 sums per half
 _DRAWS = 99_999
 _BLOCK = 8  # differences whose 256 subset sums are looked up at once
-_END = 4e-9  # the precision of an interval's ends, of the range of the differences
+_END = 1e-7  # the precision of an interval's ends, of the range of the differences
 # Sums that differ by less than rounding are ties: relative to the sum of magnitudes.
 _TIE = 1e-12
 

@@ -219,9 +219,8 @@ class RunRecord:
         self,
         metrics: Mapping[str, float] | None = None,
         status: Status = "FINISHED",
-        tags: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write the final metrics and tags, and end the run.
+        """Write the final metrics and end the run.
 
         Raises
         ------
@@ -235,9 +234,8 @@ class RunRecord:
         for key, value in (metrics or {}).items():
             self._wait({key: value}, now, last if key in curves else 0)
         infinite = ", ".join(f"{key}={value}" for key, value in self._infinite.items())
-        # Tags of their own would cost a call, which is a twentieth of a run of the batched engine.
-        given = tags_of({**(tags or {}), "lossbench.infinite": infinite or None})
-        self._tags = [RunTag(key, value) for key, value in given.items()]
+        # With the metrics: a call of its own would cost a twentieth of a run of the batched engine.
+        self._tags = [RunTag("lossbench.infinite", cut(infinite, TAG_LIMIT))] if infinite else []
         self.flush()
         if self._history:
             self.artifacts.table(self.history, HISTORY)
