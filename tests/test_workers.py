@@ -72,9 +72,37 @@ def test_abandoned_workers_end_with_what_they_do() -> None:
         os.kill(process, 0)
 
 
-def test_few_jobs_are_worth_no_process() -> None:
-    assert Workers.enough_for(16, 2) is None
+def test_there_is_no_more_than_a_process_for_each_job() -> None:
+    assert Workers.enough_for(1, 2) is None
     assert Workers.enough_for(1000, 1) is None
+    found = Workers.enough_for(2, 3)
+    assert found is not None
+    assert found.number == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a server elsewhere ends when it has imported everything")
+def test_a_refused_command_leaves_no_server_behind(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "lossbench", "-m", "loss=nothing", "hydra.launcher.processes=2"]
+    command = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True)
+    assert command.wait(60) == 2
+    until = time.monotonic() + 1  # it would import for longer
+    while alive_in_group(command.pid):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def alive_in_group(group: int) -> list[str]:
+    """The processes of a group that have not ended; some machines fetch ended ones late."""
+    states = [read_if_there(place) for place in Path("/proc").glob("[0-9]*/stat")]
+    fields = [state.rpartition(")")[2].split() for state in states if state]
+    return [state for state, _, of, *_ in fields if int(of) == group and state != "Z"]
+
+
+def read_if_there(place: Path) -> str:
+    try:
+        return place.read_text()
+    except OSError:
+        return ""
 
 
 SWEEP = """

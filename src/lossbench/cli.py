@@ -56,12 +56,23 @@ def _is_true(argument: str) -> bool:
 def _train() -> int:
     import hydra
 
+    if _describes_a_sweep(sys.argv[1:]):
+        from lossbench import workers
+
+        workers.expect()
     # Hydra would print its own errors and leave with status 1; ours are one line and tell whose fault it was.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra reads its flags before the overrides; -m is typed anywhere.
     sys.argv[1:] = sorted(map(_as_override, sys.argv[1:]), key=lambda argument: argument not in ("-m", "--multirun"))
     hydra.main(version_base="1.3", config_path=str(composition.conf_dir()), config_name="train")(job)()
     return DONE
+
+
+def _describes_a_sweep(arguments: Sequence[str]) -> bool:
+    """Whether processes of ours will probably train jobs; other flags print something, other launchers fend alone."""
+    flags = {argument for argument in arguments if argument.startswith("-")}
+    alone = any(argument.startswith(("hydra/launcher=", "hydra.launcher.processes=1")) for argument in arguments)
+    return bool(flags) and flags <= {"-m", "--multirun"} and not alone
 
 
 def _as_override(argument: str) -> str:

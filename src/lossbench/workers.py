@@ -20,8 +20,6 @@ from lossbench.orphans import end_with_parent
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-# So many jobs are trained sooner than another process has imported torch.
-_FEW = 16
 _LEAVE_SECONDS = 10.0
 _busy = False
 
@@ -52,6 +50,15 @@ def context() -> BaseContext:
     return found
 
 
+def expect() -> None:
+    """Start the server of processes before anyone knows how many: its imports take longer than all that comes before.
+
+    A command that then needs none ends it as it leaves (`lossbench.preloading`).
+    """
+    if available() > 1 and context().get_start_method() == "forkserver":
+        _serve()
+
+
 class Workers:
     """So many processes, started when there is something to do; the server that they come from starts at once.
 
@@ -67,8 +74,8 @@ class Workers:
 
     @classmethod
     def enough_for(cls, jobs: int, processes: int | None) -> Self | None:
-        """Return what so many jobs are worth; None where this process does them sooner alone."""
-        number = 1 if jobs <= _FEW else processes or available()
+        """Return a process for each job, as many as there may be; None where that is one, since this one does it."""
+        number = min(jobs, processes or available())
         return cls(number) if number > 1 else None
 
     def submit(self, work: Callable[_P, _T], /, *arguments: _P.args, **keywords: _P.kwargs) -> Future[_T]:
