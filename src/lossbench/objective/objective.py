@@ -187,3 +187,12 @@ class Objective(nn.Module):
     def _penalties(self) -> dict[str, Regularizer]:
         # read from the ModuleDict at each call, so that torch.func.functional_call swaps their buffers too
         return {name: part for name, part in self.regularizers.items() if isinstance(part, Regularizer)}
+
+
+def told_of(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the terms that a history tells: without penalties the objective is the loss, and is not told twice.
+
+    >>> list(told_of({"loss": torch.ones(()), "objective": torch.ones(())}))
+    ['loss']
+    """
+    return {name: term for name, term in terms.items() if name != "objective" or len(terms) > 2}

@@ -14,6 +14,7 @@ from torch import Tensor
 from lossbench import streams
 from lossbench.evaluation import metrics
 from lossbench.models.network import Network
+from lossbench.objective.objective import told_of
 from lossbench.objective.regularizer import Step, weight_names
 from lossbench.training.fit import Diverged
 from lossbench.training.forward import propagate
@@ -113,9 +114,10 @@ class Learner(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         terms = self._step(batch)
         rows = len(batch[1])
-        values = torch.stack([term.detach() for term in terms.values()]).double()
+        told = told_of(terms)
+        values = torch.stack([term.detach() for term in told.values()]).double()
         if self._sums is None:
-            self._names, self._sums, self._rows = list(terms), values * rows, rows
+            self._names, self._sums, self._rows = list(told), values * rows, rows
         else:
             self._sums.add_(values, alpha=rows)
             self._rows += rows

@@ -16,6 +16,7 @@ from torch import Tensor
 from lossbench import streams
 from lossbench.evaluation import metrics
 from lossbench.models.network import Network
+from lossbench.objective.objective import told_of
 from lossbench.objective.regularizer import weight_names
 from lossbench.training.batched.batches import StackedBatches
 from lossbench.training.batched.clip import Clip
@@ -109,14 +110,15 @@ class _Stack:
                 self.clip(len(self.jobs), list(self._trained()))
             self.optimizer.step()
             self._act()
+            told = [told_of(found) for found in terms]
             with torch.no_grad():
-                values = torch.cat([value for found in terms for value in found.values()])
+                values = torch.cat([value for found in told for value in found.values()])
             n_rows = target.shape[1]
             sums = values.double() * n_rows if sums is None else sums.add_(values, alpha=n_rows)
             seen += n_rows
         assert sums is not None
-        by_kind = (sums / seen).split([sum(map(len, found.values())) for found in terms])
-        self.means = [(list(found), means.view(len(found), -1).T) for found, means in zip(terms, by_kind, strict=True)]
+        by_kind = (sums / seen).split([sum(map(len, found.values())) for found in told])
+        self.means = [(list(found), means.view(len(found), -1).T) for found, means in zip(told, by_kind, strict=True)]
 
     def _terms(
         self, x: Tensor, target: Tensor, row_weights: Tensor | None, noise: Sequence[torch.Generator]
