@@ -55,7 +55,7 @@ class SignFlip:
         if n > _EXACT:
             return (1 + int(np.count_nonzero(_random_sums(differences) <= tie))) / (_DRAWS + 1)
         # Both sorted: searching for sorted values in turn is twice as fast as for scattered ones.
-        left, right = (np.sort(_subset_sums(half)) for half in (differences[: n // 2], differences[n // 2 :]))
+        left, right = (_sorted_subset_sums(half) for half in (differences[: n // 2], differences[n // 2 :]))
         return int(np.searchsorted(right, tie - left, side="right").sum()) / 2**n
 
     def two_sided(self, differences: np.ndarray) -> float:
@@ -154,6 +154,17 @@ def _subset_sums(values: np.ndarray) -> np.ndarray:
     sums = np.zeros(1)
     for value in values:
         sums = np.concatenate([sums, sums + value])
+    return sums
+
+
+def _sorted_subset_sums(values: np.ndarray) -> np.ndarray:
+    """Return them in ascending order: each value doubles two sorted runs, which a stable sort merges.
+
+    Half the time of sorting all at the end, where numpy's own way with vector instructions is slow (AMD's Zen 4).
+    """
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.sort(np.concatenate([sums, sums + value]), kind="stable")
     return sums
 
 
