@@ -7,6 +7,8 @@ import zlib
 
 import pytest
 
+from lossbench import workers
+
 # Before mlflow is imported anywhere: no telemetry, no progress bars of its own.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -29,3 +31,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = item.get_closest_marker("slow")
         if slow and (not slow.kwargs.get("sample", True) or zlib.crc32(item.nodeid.encode()) % SAMPLE_ONE_IN):
             item.add_marker(pytest.mark.skip(reason="slow: not in the sample; run by scripts/test --slow"))
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train the sweeps of commands that run in the tests' own process there, unless they ask for more.
+
+    Two of pytest's workers share two cores as it is, and coverage sees what happens.
+    """
+    monkeypatch.setattr(workers, "available", lambda: 1)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lossbench import experiment, recording, references
+from lossbench import draws, recording, references
 from lossbench.data.iris import Iris
 from lossbench.tracking.run import RunRecord
 
@@ -20,7 +20,7 @@ def test_how_training_batches_its_rows_makes_no_second_reference(monkeypatch: py
 
     monkeypatch.setattr(RunRecord, "start", start)
     monkeypatch.setattr(recording, "store_of", lambda config: None)
-    monkeypatch.setattr(experiment, "draw", lambda config: Iris(split_seed=config["seed"]).prepare())
+    monkeypatch.setattr(draws, "dataset", lambda config: Iris(split_seed=config["seed"]).prepare())
     configs = [
         {
             "seed": seed,

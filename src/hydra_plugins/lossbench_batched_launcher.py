@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 @dataclass
 class BatchedLauncherConf:
     _target_: str = "hydra_plugins.lossbench_batched_launcher.BatchedLauncher"
-    # Processes that share the work; null: one per processor. A few jobs stay in one.
+    # Processes that share the work; null: one per processor.
     processes: int | None = None
     # Jobs that are trained together at most.
     replicates: int = 512

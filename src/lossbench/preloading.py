@@ -1,7 +1,6 @@
 """What the server of worker processes imports first: it ends with its command, and its other imports take less time."""
 
 import ctypes
-import os
 import signal
 import sys
 
@@ -14,8 +13,6 @@ def _end_with_command() -> None:
     """Be killed as the command ends: it may have refused its arguments, and who reads its output waits for us too."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:
-            os._exit(1)
 
 
 _end_with_command()

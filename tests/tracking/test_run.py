@@ -235,16 +235,16 @@ def test_two_runs_that_bring_a_new_dataset_at_the_same_moment(store: Store) -> N
         run.dataset("rings", "met by two", columns={"x": "double"}, rows=3, source="here")
 
     def between(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if statement.startswith("INSERT INTO datasets") and not met:
+        if statement.startswith("SELECT") and "FROM datasets" in statement and not met:
             met.append(statement)
             bring(second)
 
     engine = store.client._tracking_client.store.engine
-    event.listen(engine, "before_cursor_execute", between)
+    event.listen(engine, "after_cursor_execute", between)
     try:
         bring(first)
     finally:
-        event.remove(engine, "before_cursor_execute", between)
+        event.remove(engine, "after_cursor_execute", between)
     assert len(met) == 1
     for run in (first, second):
         (given,) = fetch(store, run).inputs.dataset_inputs

@@ -56,6 +56,8 @@ def _wait_closely(
     writes = context is not None and (context.isinsert or context.isupdate or context.isdelete)
     if not writes or not isinstance(raw, sqlite3.Connection) or raw.in_transaction:
         return
+    if raw.isolation_level is None:  # commits by itself, so that nobody would end what begins here
+        return
     patience = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
     cursor.execute("PRAGMA busy_timeout=0")
     until = time.monotonic() + _CLOSELY_SECONDS
