@@ -71,7 +71,8 @@ def _train() -> int:
 def _describes_a_sweep(arguments: Sequence[str]) -> bool:
     """Whether processes of ours will probably train jobs; other flags print something, other launchers fend alone."""
     flags = {argument for argument in arguments if argument.startswith("-")}
-    alone = any(argument.startswith(("hydra/launcher=", "hydra.launcher.processes=1")) for argument in arguments)
+    alone = any(argument.startswith("hydra/launcher=") for argument in arguments)
+    alone = alone or "hydra.launcher.processes=1" in arguments
     return bool(flags) and flags <= {"-m", "--multirun"} and not alone
 
 

@@ -74,9 +74,9 @@ class Workers:
 
     @classmethod
     def enough_for(cls, jobs: int, processes: int | None) -> Self | None:
-        """Return a process for each job, as many as there may be; None where that is one, since this one does it."""
-        number = min(jobs, processes or available())
-        return cls(number) if number > 1 else None
+        """Return the processes for jobs, of which a tuning makes more; None where one is enough: this one."""
+        number = processes or available()
+        return cls(number) if number > 1 and jobs > 1 else None
 
     def submit(self, work: Callable[_P, _T], /, *arguments: _P.args, **keywords: _P.kwargs) -> Future[_T]:
         """Have a worker do something; what it raises reaches the caller."""

@@ -108,3 +108,9 @@ def test_pairwise_wilcoxon_holm_is_scikit_posthocs() -> None:
     ours = holm([Wilcoxon().two_sided(scores[:, a] - scores[:, b]) for a, b in pairs])
     for (a, b), p in zip(pairs, ours, strict=True):
         assert p == pytest.approx(theirs[a, b], abs=1e-10)
+
+
+def test_differences_that_are_one_but_for_rounding_have_an_interval() -> None:
+    d = np.array([0.33333333333333331] * 7 + [0.33333333333333337])
+    assert SignFlip().interval(d) == pytest.approx((1 / 3, 1 / 3))
+    assert SignFlip().interval(-d) == pytest.approx((-1 / 3, -1 / 3))

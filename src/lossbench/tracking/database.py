@@ -52,11 +52,12 @@ def _wait_closely(
     https://www.sqlite.org/src/file/src/main.c), longer than the lock is held. Two writers that wait for each other so
     lose a fifth of their time, and an eighth this way. A lock that is held for longer is sqlite's affair again.
     """
-    raw = cursor.connection
+    raw = getattr(cursor, "connection", None)
     writes = context is not None and (context.isinsert or context.isupdate or context.isdelete)
     if not writes or not isinstance(raw, sqlite3.Connection) or raw.in_transaction:
         return
-    if raw.isolation_level is None:  # commits by itself, so that nobody would end what begins here
+    # One that commits by itself would never end what begins here.
+    if raw.isolation_level is None or getattr(raw, "autocommit", -1) is True:
         return
     patience = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
     cursor.execute("PRAGMA busy_timeout=0")

@@ -171,7 +171,7 @@ class RunRecord:
         self._flushed = time.monotonic()
 
     def tag(self, key: str, value: object) -> None:
-        """Set one tag of a run that has started (3 ms: prefer those of `start`, or of `finish`)."""
+        """Set one tag of a run that has started (3 ms: prefer those of `start`)."""
         self._outbox.send(self.id, "set_tag", key=key, value=cut(value, TAG_LIMIT))
 
     def dataset(
