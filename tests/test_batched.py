@@ -193,7 +193,7 @@ def test_an_interrupted_stack_is_killed_with_its_params(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(batched, "_fit", interrupted)
-    status, out, err = command("loss=focal", "seed=0,1", "hydra.launcher.processes=1", *QUICK)
+    status, out, err = command("loss=focal", "seed=0,1", *QUICK)
     assert (status, err.splitlines()[-1]) == (130, "lossbench: interrupted")
     assert "no job finished" in out
     runs = swept(open_store(mlruns))

@@ -191,7 +191,7 @@ def test_an_edited_module_is_trained_anew(
     place = folder / edited
     place.write_text(place.read_text() + "\n# another\n")
     for name in ("loss_of_mine", "helper_of_mine"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.delitem(sys.modules, name)
     assert sweep(*jobs).status == 1
     after = ids(store)
     assert before["s0 · cross_entropy"] == after["s0 · cross_entropy"]

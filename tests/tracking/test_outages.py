@@ -250,12 +250,8 @@ def sweep(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
     def run() -> Ended:
-        given = ["-m", "loss=cross_entropy,focal", "seed=0,1", *TINY, "hydra.launcher.processes=1"]
-        given += [
-            f"paths.mlruns={store.mlruns}",
-            f"tracking.uri={store.uri}",
-            f"tracking.experiment={store.experiment}",
-        ]
+        given = ["-m", "loss=cross_entropy,focal", "seed=0,1", *TINY, f"paths.mlruns={store.mlruns}",
+                 f"tracking.uri={store.uri}", f"tracking.experiment={store.experiment}"]  # fmt: skip
         monkeypatch.setattr(sys, "argv", ["lossbench", *given])
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         capsys.readouterr()

@@ -134,12 +134,13 @@ def test_patience_ends_training_and_the_best_epoch_is_returned_to(make_job, trai
     assert_same(state(job), state(again))
 
 
-def test_lightnings_own_callbacks_find_the_figures(make_job, train) -> None:
-    stop = lightning_callbacks.EarlyStopping(monitor="val/log_loss", mode="max", patience=1)
+@pytest.mark.parametrize(("watched", "told"), [("val/log_loss", "val/log_loss"), ("train/objective", "train/loss")])
+def test_lightnings_own_callbacks_find_the_figures(make_job, train, watched: str, told: str) -> None:
+    stop = lightning_callbacks.EarlyStopping(monitor=watched, mode="max", patience=1)
     fit = train(make_job(epochs=9), callbacks=[stop])
     assert fit.epochs == 2
     assert stop.best_score.dtype == torch.float64
-    assert float(stop.best_score) == fit.history[0]["val/log_loss"]
+    assert float(stop.best_score) == fit.history[0][told]
 
 
 def test_loggers_get_one_row_an_epoch(make_job, train, tmp_path) -> None:

@@ -171,8 +171,9 @@ class Learner(L.LightningModule):
             row = self.trainer.strategy.broadcast(row)
         self._keep({"epoch": epoch, **row})
         # As tensors, which Lightning's own callbacks (EarlyStopping) take for granted.
-        figures = torch.tensor(list(row.values()), dtype=torch.float64)
-        self.trainer.callback_metrics.update(zip(row, figures.unbind(), strict=True))
+        watched = {"train/objective": row["train/loss"], **row}  # which a history tells where it is not the loss
+        figures = torch.tensor(list(watched.values()), dtype=torch.float64)
+        self.trainer.callback_metrics.update(zip(watched, figures.unbind(), strict=True))
         for logger in self.loggers:
             logger.log_metrics(row, step=epoch)
         return row
