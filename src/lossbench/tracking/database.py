@@ -6,73 +6,21 @@ import logging
 import os
 import re
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import mlflow.store
-from sqlalchemy import Engine, NullPool, create_engine, event, inspect, text
+from sqlalchemy import NullPool, create_engine, inspect, text
 
+import lossbench.tracking.listeners  # noqa: F401  # for every engine of the process
 from lossbench.errors import UserError
 from lossbench.tracking import address
 from lossbench.tracking.client import VERSION
 
 _BUSY_SECONDS = 20.0
-# MLflow holds sqlite's lock for some milliseconds at a time.
-_LOOK_SECONDS, _CLOSELY_SECONDS = 0.0002, 1.0
 _MIGRATIONS = Path("db_migrations", "versions")
-
-
-@event.listens_for(Engine, "connect")
-def _sync_at_checkpoints(connection: Any, record: Any) -> None:
-    """Let sqlite in WAL mode wait for the disk at checkpoints alone, and make these forty times rarer.
-
-    By default it waits at every commit, of which a run has ten. A process that is killed loses nothing either way; a
-    machine that loses power may lose the last commits, and the database stays whole
-    (https://www.sqlite.org/pragma.html#pragma_synchronous). A checkpoint (https://www.sqlite.org/wal.html) writes
-    the pages that runs touched since the last one, and the same pages again each time: a sweep of 360 runs, which
-    writes 600 MB of log for 40 MB of database, waits a second less for four checkpoints than for fifteen.
-    """
-    if isinstance(connection, sqlite3.Connection):
-        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-        if mode == "wal":
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute("PRAGMA wal_autocheckpoint=40000")
-
-
-@event.listens_for(Engine, "before_cursor_execute")
-def _wait_closely(
-    connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
-) -> None:
-    """Take sqlite's lock before the first row that a transaction writes, as soon as another writer lets go of it.
-
-    Left to itself sqlite sleeps 1, 2, 5, 10, 15, 20, 25 ms between two looks (`sqliteDefaultBusyCallback`,
-    https://www.sqlite.org/src/file/src/main.c), longer than the lock is held. Two writers that wait for each other so
-    lose a fifth of their time, and an eighth this way. A lock that is held for longer is sqlite's affair again.
-    """
-    raw = getattr(cursor, "connection", None)
-    writes = context is not None and (context.isinsert or context.isupdate or context.isdelete)
-    if not writes or not isinstance(raw, sqlite3.Connection) or raw.in_transaction:
-        return
-    # One that commits by itself would never end what begins here.
-    if raw.isolation_level is None or getattr(raw, "autocommit", -1) is True:
-        return
-    patience = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
-    cursor.execute("PRAGMA busy_timeout=0")
-    until = time.monotonic() + _CLOSELY_SECONDS
-    try:
-        while True:
-            try:
-                cursor.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError:
-                if time.monotonic() > until:
-                    return
-            time.sleep(_LOOK_SECONDS)
-    finally:
-        cursor.execute(f"PRAGMA busy_timeout={patience}")
 
 
 def make_folder(folder: Path) -> None:

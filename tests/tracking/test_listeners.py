@@ -1,0 +1,198 @@
+"""Rows in bulk are those of MLflow's objects; a writer waits closely for another; and all else is left alone."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
+from sqlalchemy import Column, Engine, Integer, MetaData, NullPool, Table, create_engine, event, insert, select, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+
+import lossbench.tracking.listeners
+from lossbench.tracking.client import Metric, MlflowException, Param, RunTag
+from lossbench.tracking.listeners import _insert_in_bulk
+from lossbench.tracking.run import RunRecord
+from lossbench.tracking.store import Store
+
+NUMBERS = Table("numbers", MetaData(), Column("number", Integer))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    place = tmp_path / "some.db"
+    with closing(sqlite3.connect(place)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE numbers (number INTEGER)")
+    return place
+
+
+def engine_of(file: Path, **given: object) -> Engine:
+    """An engine that does not wait by itself."""
+    return create_engine(f"sqlite:///{file}", poolclass=NullPool, connect_args={"timeout": 0}, **given)
+
+
+def numbers(file: Path) -> list[int]:
+    with closing(sqlite3.connect(file)) as connection:
+        return [number for (number,) in connection.execute("SELECT number FROM numbers")]
+
+
+def test_a_writer_waits_for_another_and_then_writes(file: Path) -> None:
+    other = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("INSERT INTO numbers VALUES (1)")
+
+    def let_go() -> None:
+        time.sleep(0.2)
+        other.execute("COMMIT")
+
+    with engine_of(file).connect() as connection:
+        connection.execute(text("PRAGMA busy_timeout=50"))
+        letting_go = threading.Thread(target=let_go)
+        letting_go.start()
+        connection.execute(insert(NUMBERS).values(number=2))
+        letting_go.join()
+        assert connection.execute(text("PRAGMA busy_timeout")).scalar() == 50
+        connection.commit()
+    other.close()
+    assert numbers(file) == [1, 2]
+
+
+def test_a_lock_that_stays_is_told_by_sqlite(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lossbench.tracking.listeners, "_CLOSELY_SECONDS", 0.05)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other, engine_of(file).connect() as connection:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OperationalError, match="database is locked"):
+            connection.execute(insert(NUMBERS).values(number=2))
+        assert connection.execute(select(NUMBERS)).all() == []
+
+
+def test_what_is_rolled_back_is_gone(file: Path) -> None:
+    with engine_of(file).connect() as connection:
+        connection.execute(insert(NUMBERS).values(number=2))
+        connection.rollback()
+    assert numbers(file) == []
+
+
+def test_a_connection_that_commits_by_itself_is_left_alone(file: Path) -> None:
+    with engine_of(file, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(insert(NUMBERS).values(number=2))
+        assert numbers(file) == [2]
+
+
+@contextmanager
+def by_objects() -> Iterator[None]:
+    """MLflow and SQLAlchemy as they are without us."""
+    event.remove(Session, "before_flush", _insert_in_bulk)
+    try:
+        yield
+    finally:
+        event.listen(Session, "before_flush", _insert_in_bulk)
+
+
+@contextmanager
+def kept() -> Iterator[list[type]]:
+    """The kinds of object that SQLAlchemy keeps after it has inserted them."""
+    kinds: list[type] = []
+
+    def note(session: Session, entry: object) -> None:
+        kinds.append(type(entry))
+
+    event.listen(Session, "pending_to_persistent", note)
+    try:
+        yield kinds
+    finally:
+        event.remove(Session, "pending_to_persistent", note)
+
+
+def rows_of(store: Store, run_id: str) -> dict[str, list[Sequence[object]]]:
+    """All that the tables hold of a run, but its id."""
+    found = {}
+    with closing(sqlite3.connect(store.uri.removeprefix("sqlite:///"))) as connection:
+        for table in ("metrics", "latest_metrics", "params", "tags"):
+            columns = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})") if name != "run_uuid"]
+            query = f"SELECT {', '.join(columns)} FROM {table} WHERE run_uuid = ?"
+            found[table] = sorted(connection.execute(query, (run_id,)))
+    return found
+
+
+METRICS = [Metric(key, step / 7, 1000 + step, step) for key in ("train/loss", "val/auroc") for step in (2, 1, 0)]
+# In the way of what is there already, later than it, undefined, of a new key, and the same twice.
+LATER = [
+    METRICS[1],
+    Metric("train/loss", 0.5, 2000, 3),
+    Metric("val/auroc", float("nan"), 2000, 3),
+    Metric("test/auroc", 0.75, 2000, 0),
+    Metric("test/auroc", 0.75, 2000, 0),
+]
+
+
+def record(store: Store, name: str) -> str:
+    run_id: str = store.client.create_run(store.experiment_id, run_name="a").info.run_id
+    params = [Param("loss", "focal"), Param("seed", "3")]
+    store.client.log_batch(run_id, metrics=METRICS, params=params, tags=[RunTag("lossbench.name", name)])
+    store.client.log_batch(run_id, metrics=LATER, params=[*params, Param("fold", "0")])
+    with pytest.raises(MlflowException, match="Changing param values is not allowed"):
+        store.client.log_batch(run_id, params=[Param("epochs", "5"), Param("loss", "hinge")])
+    return run_id
+
+
+def test_rows_in_bulk_are_those_of_objects(store: Store) -> None:
+    with by_objects():
+        expected = rows_of(store, record(store, "one"))
+    found = rows_of(store, record(store, "one"))
+    assert [len(found[table]) for table in ("metrics", "latest_metrics", "params")] == [9, 3, 3]
+    assert found == expected
+
+
+def test_a_run_keeps_no_object_for_its_metrics_and_params(store: Store) -> None:
+    with kept() as kinds, RunRecord.start(store, "s0", role="run", params={"loss": "focal"}) as run:
+        run.log([(0, {"val/auroc": 0.9})])
+        run.finish({"test/auroc": 0.8})
+    assert SqlTag in kinds
+    assert not {SqlMetric, SqlLatestMetric, SqlParam} & set(kinds)
+
+
+def test_a_session_that_adds_something_else_is_left_alone(store: Store) -> None:
+    """Its rows may depend on each other: here a metric on a run that is not there yet."""
+    engine = create_engine(store.uri, poolclass=NullPool)
+    with kept() as kinds, Session(engine) as session:
+        session.add(SqlMetric(run_uuid="x", key="loss", value=1.0, timestamp=1, step=0, is_nan=False))
+        session.add(SqlRun(run_uuid="x", experiment_id=int(store.experiment_id)))
+        session.flush()
+        session.rollback()
+    assert set(kinds) == {SqlMetric, SqlRun}
+
+
+def test_a_row_that_lacks_a_column_gets_its_default_by_sqlalchemy(store: Store) -> None:
+    with kept() as kinds, Session(create_engine(store.uri, poolclass=NullPool)) as session:
+        metric = SqlMetric(run_uuid="x", key="loss", value=1.0)
+        session.add(metric)
+        session.flush()
+        assert metric.step == 0
+        session.rollback()
+    assert kinds == [SqlMetric]
+
+
+def test_a_row_in_the_way_leaves_its_object_free(store: Store) -> None:
+    run_id = store.client.create_run(store.experiment_id, run_name="a").info.run_id
+    store.client.log_batch(run_id, metrics=METRICS[:1])
+    first = METRICS[0]
+    with Session(create_engine(store.uri, poolclass=NullPool)) as session:
+        again = SqlMetric(
+            run_uuid=run_id, key=first.key, value=first.value, timestamp=first.timestamp, step=first.step, is_nan=False
+        )
+        session.add(again)
+        with pytest.raises(IntegrityError):
+            session.flush()
+        session.rollback()
+        again.step = 9
+        session.add(again)
+        session.commit()
+    assert [metric.step for metric in store.client.get_metric_history(run_id, first.key)] == [2, 9]
