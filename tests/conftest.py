@@ -17,6 +17,7 @@ SAMPLE_ONE_IN = 5
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run every slow test, not a sample of them")
+    parser.addoption("--device", default="cpu", help="where the engine trains in its tests: cpu, cuda, elsewhere")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

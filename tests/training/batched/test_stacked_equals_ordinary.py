@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -78,12 +78,23 @@ def job_of(config: dict[str, Any]) -> Job:
     return prepare(config, drawn(json.dumps(config["data"])))
 
 
-def compare(configs: Sequence[dict[str, Any]], parameters: float = 1e-10, figures: float = 1e-8) -> None:
-    """Train the jobs both ways and require one result."""
+class Compare(Protocol):
+    def __call__(self, configs: Sequence[dict[str, Any]], parameters: float = 1e-10, figures: float = 1e-8) -> None: ...
+
+
+@pytest.fixture
+def compare(device: str) -> Compare:
+    return partial(require_one_result, device=device)
+
+
+def require_one_result(
+    configs: Sequence[dict[str, Any]], parameters: float = 1e-10, figures: float = 1e-8, *, device: str
+) -> None:
+    """Train the jobs both ways, stacked on that device."""
     alone, together = ([job_of(config) for config in configs] for _ in range(2))
     assert len({stacking.stack_key(config, job) for config, job in zip(configs, together, strict=True)}) == 1
     kinds = [stacking.kind_key(config, job) for config, job in zip(configs, together, strict=True)]
-    stacked = fit_stack(together, kinds, clip=stacking.clip_of(configs[0]))
+    stacked = fit_stack(together, kinds, clip=stacking.clip_of(configs[0]), device=device)
     for config, one, other, found in zip(configs, alone, together, stacked, strict=True):
         fitted = fit(one, config["trainer"])
         assert isinstance(found, Fit)
@@ -107,7 +118,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("group", "name", "task"), CASES)
-def test_every_yaml(group: str, name: str, task: str) -> None:
+def test_every_yaml(group: str, name: str, task: str, compare: Compare) -> None:
     config = with_yaml(composed(task), group, name)
     if name == "explicit":
         config["weighting"]["vector"] = [1.0, 3.0]
@@ -146,20 +157,20 @@ WAYS = [
 
 
 @pytest.mark.parametrize("overrides", WAYS, ids=" ".join)
-def test_every_way_to_train(overrides: tuple[str, ...]) -> None:
+def test_every_way_to_train(overrides: tuple[str, ...], compare: Compare) -> None:
     config = composed("two", *overrides)
     configs = [seeded(config, seed) for seed in (0, 1, 2)]
     assert stacking.why_alone(config, job_of(configs[0])) is None
     compare(configs)
 
 
-def test_batch_normalisation() -> None:
+def test_batch_normalisation(compare: Compare) -> None:
     # By SGD, since the gradient of a bias before it is rounding alone, as above.
     config = with_yaml(composed("two", "model.normalization=batch"), "optimizer", "sgd")
     compare([seeded(config, seed) for seed in (0, 1)])
 
 
-def test_replicates_may_differ_in_every_number_and_in_their_loss() -> None:
+def test_replicates_may_differ_in_every_number_and_in_their_loss(compare: Compare) -> None:
     base = composed("two")
     configs = []
     for name, changes in (
@@ -202,7 +213,9 @@ OPTIMIZERS = (
         ("adam", ("trainer.gradient_clip_val=0.05", "scheduler=cosine", "scheduler.eta_min=0.001")),
     ],
 )
-def test_replicates_may_differ_in_learning_rate_and_weight_decay(optimizer: str, overrides: tuple[str, ...]) -> None:
+def test_replicates_may_differ_in_learning_rate_and_weight_decay(
+    optimizer: str, overrides: tuple[str, ...], compare: Compare
+) -> None:
     own = () if "." in optimizer else (f"optimizer={optimizer}",)
     base = copy.deepcopy(composed("two", *own, *overrides))
     if "." in optimizer:
@@ -214,7 +227,7 @@ def test_replicates_may_differ_in_learning_rate_and_weight_decay(optimizer: str,
     compare(configs)
 
 
-def test_a_scheduler_of_momentum_keeps_rates_apart() -> None:
+def test_a_scheduler_of_momentum_keeps_rates_apart(compare: Compare) -> None:
     config = composed("two", "optimizer=sgd")
     config = copy.deepcopy(config)
     config["scheduler"] = {
@@ -226,12 +239,12 @@ def test_a_scheduler_of_momentum_keeps_rates_apart() -> None:
     compare([seeded(config, seed) for seed in (0, 1)])
 
 
-def test_what_diverges_leaves_the_others_as_they_are() -> None:
+def test_what_diverges_leaves_the_others_as_they_are(device: str) -> None:
     configs = [seeded(with_yaml(composed("two"), "loss", "brier"), seed) for seed in (0, 1, 2)]
     jobs = [job_of(config) for config in configs]
     with torch.no_grad():
         next(jobs[1].network.parameters()).fill_(float("nan"))
-    found = fit_stack(jobs, ["brier"] * 3)
+    found = fit_stack(jobs, ["brier"] * 3, device=device)
     assert isinstance(found[1], Diverged)
     assert str(found[1]) == "train/loss became nan in epoch 0"
     for place in (0, 2):
@@ -268,7 +281,7 @@ def with_model(kind: type) -> dict[str, Any]:
     return config
 
 
-def test_own_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_networks(monkeypatch: pytest.MonkeyPatch, compare: Compare) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])

@@ -173,8 +173,7 @@ class _Stack:
         if not self.network.drops or not isinstance(template, Network):
             return []
         drawn = [template.draw_masks(n_rows, generator, self.jobs[0].dtype) for generator in noise]
-        source = self.batches.source
-        return [torch.stack(layer).to(source.device).index_select(0, source) for layer in zip(*drawn, strict=True)]
+        return [torch.stack(layer).index_select(0, self.batches.source) for layer in zip(*drawn, strict=True)]
 
     def _trained(self) -> Iterator[tuple[str, Tensor, slice]]:
         """Yield every stacked parameter by its name in a learner, with the replicates that have it."""
