@@ -13,7 +13,7 @@ import pytest
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
 from sqlalchemy import Column, Engine, Integer, MetaData, NullPool, Table, create_engine, event, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import lossbench.tracking.listeners
 from lossbench.tracking.client import Metric, MlflowException, Param, RunTag
@@ -196,3 +196,30 @@ def test_a_row_in_the_way_leaves_its_object_free(store: Store) -> None:
         session.add(again)
         session.commit()
     assert [metric.step for metric in store.client.get_metric_history(run_id, first.key)] == [2, 9]
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Note(Base):
+    """Somebody else's."""
+
+    __tablename__ = "notes"
+    number: Mapped[int] = mapped_column(primary_key=True)
+
+
+def test_a_commit_leaves_mlflows_objects_as_they_were_read_and_nobody_elses(store: Store) -> None:
+    run_id = store.client.create_run(store.experiment_id, run_name="a").info.run_id
+    with Session(create_engine(store.uri, poolclass=NullPool)) as session:
+        run = session.get(SqlRun, run_id)
+        session.commit()
+        assert vars(run)["name"] == "a"
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        note = Note(number=1)
+        session.add(note)
+        session.commit()
+        assert "number" not in vars(note)
+    engine.dispose()

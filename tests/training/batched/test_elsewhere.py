@@ -27,9 +27,10 @@ def test_tensors_elsewhere_mix_with_no_others(device: str) -> None:
         far.numpy()
 
 
-@pytest.mark.parametrize(
-    "which", ["not test_every_yaml", pytest.param("test_every_yaml", marks=pytest.mark.slow)], ids=["ways", "yaml"]
-)
+MOST = "test_every_yaml or learning_rate"
+
+
+@pytest.mark.parametrize("which", [f"not ({MOST})", pytest.param(MOST, marks=pytest.mark.slow)], ids=["few", "most"])
 def test_stacks_equal_ordinary_runs_elsewhere(which: str) -> None:
     """In a process of its own, which has one device more for good."""
     mixing = f"{__file__}::test_tensors_elsewhere_mix_with_no_others"
