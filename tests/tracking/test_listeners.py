@@ -1,4 +1,4 @@
-"""Rows in bulk are those of MLflow's objects; a writer waits closely for another; and all else is left alone."""
+"""Rows in bulk are those of MLflow's objects, reads expire nothing, a writer waits closely; all else is left alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
 from sqlalchemy import Column, Engine, Integer, MetaData, NullPool, Table, create_engine, event, insert, select, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import lossbench.tracking.listeners
@@ -88,7 +88,7 @@ def test_a_connection_that_commits_by_itself_is_left_alone(file: Path) -> None:
 
 @contextmanager
 def by_objects() -> Iterator[None]:
-    """MLflow and SQLAlchemy as they are without us."""
+    """Rows go by SQLAlchemy's unit of work, as without us."""
     event.remove(Session, "before_flush", _insert_in_bulk)
     try:
         yield
@@ -144,8 +144,9 @@ def record(store: Store, name: str) -> str:
 
 
 def test_rows_in_bulk_are_those_of_objects(store: Store) -> None:
-    with by_objects():
+    with by_objects(), kept() as kinds:
         expected = rows_of(store, record(store, "one"))
+    assert {SqlMetric, SqlLatestMetric, SqlParam} <= set(kinds)
     found = rows_of(store, record(store, "one"))
     assert [len(found[table]) for table in ("metrics", "latest_metrics", "params")] == [9, 3, 3]
     assert found == expected
@@ -155,6 +156,7 @@ def test_a_run_keeps_no_object_for_its_metrics_and_params(store: Store) -> None:
     with kept() as kinds, RunRecord.start(store, "s0", role="run", params={"loss": "focal"}) as run:
         run.log([(0, {"val/auroc": 0.9})])
         run.finish({"test/auroc": 0.8})
+    assert [len(rows_of(store, run.id)[table]) for table in ("metrics", "params")] == [2, 1]
     assert SqlTag in kinds
     assert not {SqlMetric, SqlLatestMetric, SqlParam} & set(kinds)
 
@@ -170,9 +172,10 @@ def test_a_session_that_adds_something_else_is_left_alone(store: Store) -> None:
     assert set(kinds) == {SqlMetric, SqlRun}
 
 
-def test_a_row_that_lacks_a_column_gets_its_default_by_sqlalchemy(store: Store) -> None:
+@pytest.mark.parametrize("given", [{}, {"step": None, "timestamp": None, "is_nan": None}])
+def test_a_row_that_lacks_a_column_gets_its_default_by_sqlalchemy(store: Store, given: dict[str, None]) -> None:
     with kept() as kinds, Session(create_engine(store.uri, poolclass=NullPool)) as session:
-        metric = SqlMetric(run_uuid="x", key="loss", value=1.0)
+        metric = SqlMetric(run_uuid="x", key="loss", value=1.0, **given)
         session.add(metric)
         session.flush()
         assert metric.step == 0
@@ -180,22 +183,26 @@ def test_a_row_that_lacks_a_column_gets_its_default_by_sqlalchemy(store: Store) 
     assert kinds == [SqlMetric]
 
 
-def test_a_row_in_the_way_leaves_its_object_free(store: Store) -> None:
+def test_a_row_that_another_writes_meanwhile_costs_none(store: Store) -> None:
+    """The latest metrics are inserted at the commit, where MLflow rolls back, and writes what is not there yet."""
     run_id = store.client.create_run(store.experiment_id, run_name="a").info.run_id
-    store.client.log_batch(run_id, metrics=METRICS[:1])
-    first = METRICS[0]
-    with Session(create_engine(store.uri, poolclass=NullPool)) as session:
-        again = SqlMetric(
-            run_uuid=run_id, key=first.key, value=first.value, timestamp=first.timestamp, step=first.step, is_nan=False
-        )
-        session.add(again)
-        with pytest.raises(IntegrityError):
-            session.flush()
-        session.rollback()
-        again.step = 9
-        session.add(again)
-        session.commit()
-    assert [metric.step for metric in store.client.get_metric_history(run_id, first.key)] == [2, 9]
+    once = iter([True])
+
+    @event.listens_for(Session, "before_commit")
+    def meanwhile(session: Session) -> None:
+        if {type(entry) for entry in session.new} == {SqlLatestMetric} and next(once, False):
+            # In the same transaction, since nobody else can write while it is open.
+            values = {"run_uuid": run_id, "key": "val/auroc", "value": 0.1, "timestamp": 1, "step": 0, "is_nan": False}
+            session.connection().execute(insert(SqlLatestMetric.__table__), values)  # and flush nothing
+
+    try:
+        store.client.log_batch(run_id, metrics=METRICS)
+    finally:
+        event.remove(Session, "before_commit", meanwhile)
+    assert next(once, None) is None, "nothing was in the way"
+    found = rows_of(store, run_id)
+    assert len(found["metrics"]) == len(METRICS)
+    assert [row[:2] for row in found["latest_metrics"]] == [("train/loss", 2 / 7), ("val/auroc", 2 / 7)]
 
 
 class Base(DeclarativeBase):
@@ -209,15 +216,24 @@ class Note(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
 
 
-def test_a_commit_leaves_mlflows_objects_as_they_were_read_and_nobody_elses(store: Store) -> None:
+def test_what_mlflow_read_does_not_expire_and_all_else_does(store: Store) -> None:
     run_id = store.client.create_run(store.experiment_id, run_name="a").info.run_id
     with Session(create_engine(store.uri, poolclass=NullPool)) as session:
         run = session.get(SqlRun, run_id)
+        assert run is not None
         session.commit()
         assert vars(run)["name"] == "a"
+    with Session(create_engine(store.uri, poolclass=NullPool)) as session:
+        run = session.get(SqlRun, run_id)
+        assert run is not None
+        run.name = "b"
+        session.commit()
+        assert "name" not in vars(run)
     engine = create_engine("sqlite://")
     Base.metadata.create_all(engine)
     with Session(engine) as session:
+        session.execute(text("SELECT 1"))
+        session.commit()  # of a session with nothing in it
         note = Note(number=1)
         session.add(note)
         session.commit()

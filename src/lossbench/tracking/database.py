@@ -14,7 +14,7 @@ from typing import Literal
 import mlflow.store
 from sqlalchemy import NullPool, create_engine, inspect, text
 
-import lossbench.tracking.listeners  # noqa: F401  # for every engine of the process
+import lossbench.tracking.listeners  # noqa: F401  # they listen from here on
 from lossbench.errors import UserError
 from lossbench.tracking import address
 from lossbench.tracking.client import VERSION

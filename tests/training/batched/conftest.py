@@ -17,8 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 ELSEWHERE = "elsewhere"
-# What takes tensors of two devices: copies from one to the other, and indices that lie on the processor.
-CROSSING = ("aten.copy_", "aten._to_copy", "aten.index.", "aten.index_put")
+COPYING = ("aten.copy_", "aten._to_copy")
+# Their indices may lie on the processor, whatever they look into.
+INDEXING = ("aten.index.", "aten.index_put")
+JOINING = ("aten.cat", "aten.stack")
 
 
 class Far(Tensor):
@@ -64,15 +66,20 @@ def carry_out(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
     """Do on the processor what was asked for elsewhere, unless tensors of both are given."""
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     far = {id(tensor.near): tensor for tensor in tensors if isinstance(tensor, Far)}
-    if far and not str(func).startswith(CROSSING):
-        for tensor in tensors:
-            # A single number may lie anywhere.
-            if not isinstance(tensor, Far) and tensor.dim():
+    name = str(func)
+    if far and not name.startswith(COPYING):
+        bound = [args[0], *args[2:3]] if name.startswith(INDEXING) else tensors
+        for tensor in bound:
+            # A single number may lie anywhere, but where tensors are joined.
+            free = isinstance(tensor, Far) or (tensor.dim() == 0 and not name.startswith(JOINING))
+            if not free:
                 raise RuntimeError(f"{func} was given tensors of two devices, {tuple(tensor.shape)} on the processor")
     asked = kwargs.get("device")
     to_far = bool(far) if asked is None else torch.device(asked).type == ELSEWHERE
-    if str(func).startswith("aten.copy_"):
+    if name.startswith("aten.copy_"):
         to_far = isinstance(args[0], Far)
+    if to_far and kwargs.get("generator") is not None:
+        raise RuntimeError(f"{func} was given a generator of the processor")
     near_args, near_kwargs = tree_map(lambda leaf: leaf.near if isinstance(leaf, Far) else leaf, (args, dict(kwargs)))
     if asked is not None:
         near_kwargs["device"] = torch.device("cpu")
