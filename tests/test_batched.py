@@ -259,6 +259,16 @@ def test_a_stack_is_cut_for_every_process_and_kinds_stay_together() -> None:
     assert sorted(place for _, places in chunks for place in places) == list(range(12))
 
 
+def test_chunks_go_from_seeds_to_seeds_with_all_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that data are drawn once, and not once a kind."""
+    monkeypatch.setattr(batched, "_SEEDS_TOGETHER", 2)
+    short = ("trainer.max_epochs=2", "data.test_rows=50")
+    configs = [compose([f"loss={loss}", f"seed={seed}", *short]) for loss in ("focal", "brier") for seed in range(6)]
+    chunks = batched.plan(configs, processes=1, replicates=4)
+    found = [[(configs[place]["choices"]["loss"], configs[place]["seed"]) for place in places] for _, places in chunks]
+    assert found == [[(loss, seed) for loss in ("focal", "brier") for seed in two] for two in ((0, 1), (2, 3), (4, 5))]
+
+
 def test_history_can_be_thinner(command: Command, mlruns: Path) -> None:
     store = open_store(mlruns)
     for density, steps in (("every", 3), ("2", 2), ("none", 0)):

@@ -22,6 +22,9 @@ Config = dict[str, Any]
 # Jobs that are trained together, by their places; with the reason where they are trained one by one instead.
 Chunk = tuple[str | None, list[int]]
 
+# A process keeps 300 draws of rings, of which one takes as long as a tenth of a run.
+_SEEDS_TOGETHER = 128
+
 
 class Pool(Protocol):
     """What a sweep hands its chunks to."""
@@ -103,7 +106,8 @@ def plan(configs: Sequence[Config], processes: int, replicates: int) -> list[Chu
     """Return the chunks of jobs, each with the reason why its one job is trained alone, or None for a stack.
 
     Jobs that differ in their seed alone are asked once. Those of one kind stay together, since every kind of loss
-    costs time in every step; a stack is cut so that each process has work.
+    costs time in every step, for so many seeds that their data can be kept from one chunk to the next; a stack is cut
+    so that each process has work.
     """
     from lossbench import draws, stacking
     from lossbench.experiment import prepare
@@ -128,11 +132,15 @@ def plan(configs: Sequence[Config], processes: int, replicates: int) -> list[Chu
         else:
             chunks += [(reason, [place]) for place in places]
     for key, kinds in stacks.items():
+        seeds = sorted({configs[place]["seed"] for members in kinds.values() for place in members})
+        block = {seed: number // _SEEDS_TOGETHER for number, seed in enumerate(seeds)}
         places = [place for members in kinds.values() for place in members]
+        places.sort(key=lambda place: block[configs[place]["seed"]])
         pieces = max(-(-len(places) // limits[key]), min(processes, len(places)))
         # As many for each process, so that none waits for the last.
         pieces = min(len(places), -(-pieces // processes) * processes)
-        bounds = [round(piece * len(places) / pieces) for piece in range(pieces + 1)]
+        each, more = divmod(len(places), pieces)
+        bounds = [piece * each + min(piece, more) for piece in range(pieces + 1)]
         chunks += [(None, places[start:stop]) for start, stop in pairwise(bounds)]
     # Long work first, so that no process waits for the last.
     return sorted(chunks, key=lambda chunk: -len(chunk[1]))

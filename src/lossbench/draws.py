@@ -9,7 +9,7 @@ from typing import Any
 
 from lossbench.data.dataset import Dataset
 
-# Bytes of rows that are kept; what was used longest ago goes first, and a larger dataset is kept alone.
+# Bytes that are kept; what was used longest ago goes first, and a larger dataset is kept alone.
 _KEPT = 256 << 20
 _drawn: OrderedDict[str, Dataset] = OrderedDict()
 
@@ -29,4 +29,5 @@ def dataset(config: Mapping[str, Any]) -> Dataset:
 
 
 def _bytes(drawn: Dataset) -> int:
-    return sum(rows.x.nbytes for rows in (drawn.train, drawn.val, drawn.test) if rows is not None)
+    splits = [rows for rows in (drawn.train, drawn.val, drawn.test) if rows is not None]
+    return sum(array.nbytes for rows in splits for array in vars(rows).values() if array is not None)
