@@ -30,12 +30,12 @@ sys.exit(dispatch(arguments))
 """
 
 
-def tracks(process: int) -> bool:
-    """Whether a process only cleans up after others; one that is gone does nothing."""
+def runs(process: int, what: bytes) -> bool:
+    """Whether that is in a process's command line; one that is gone runs nothing."""
     try:
-        return b"resource_tracker" in Path(f"/proc/{process}/cmdline").read_bytes()
+        return what in Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError:
-        return True
+        return False
 
 
 class Killable:
@@ -82,16 +82,17 @@ class Killable:
     def workers_of(command: int) -> list[int]:
         """Return the processes that train for a command: its children, and those that its own server forked for it.
 
-        Not joblib's resource tracker, which is started again when it is gone, and the command goes on.
+        Neither that server nor a resource tracker: what has started goes on without them.
         """
         parents: dict[int, int] = {}
         for folder in Path("/proc").iterdir():
             if folder.name.isdecimal():
                 with suppress(OSError):
                     parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        server = parents.get(command)
-        found = [child for child, parent in parents.items() if child != command and parent in (command, server)]
-        return [child for child in found if not tracks(child)]
+        children = [child for child, parent in parents.items() if parent == command]
+        servers = [child for child in children if runs(child, b"forkserver")]
+        forked = [child for child, parent in parents.items() if parent in servers]
+        return forked + [child for child in children if child not in servers and not runs(child, b"resource_tracker")]
 
     @staticmethod
     def wait(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
