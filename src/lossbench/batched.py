@@ -132,9 +132,9 @@ def plan(configs: Sequence[Config], processes: int, replicates: int) -> list[Chu
         else:
             chunks += [(reason, [place]) for place in places]
     for key, kinds in stacks.items():
-        seeds = sorted({configs[place]["seed"] for members in kinds.values() for place in members})
-        block = {seed: number // _SEEDS_TOGETHER for number, seed in enumerate(seeds)}
         places = [place for members in kinds.values() for place in members]
+        seeds = sorted({configs[place]["seed"] for place in places})
+        block = {seed: number // _SEEDS_TOGETHER for number, seed in enumerate(seeds)}
         places.sort(key=lambda place: block[configs[place]["seed"]])
         pieces = max(-(-len(places) // limits[key]), min(processes, len(places)))
         # As many for each process, so that none waits for the last.
