@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from lossbench import workers
+from lossbench.processes import workers
 
 # Before mlflow is imported anywhere: no telemetry, no progress bars of its own.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,57 +66,47 @@ def ours(part: str) -> list[str]:
     return [module for module in FILES if module == part or module.startswith(f"{part}.")]
 
 
-FREE_OF_FRAMEWORKS = (
-    "task",
-    "streams",
-    "errors",
-    "objective",
-    "data",
-    "models",
-    "evaluation",
-    "inference",
-    "comparison",
-)
-LIGHTNING_FREE_TRAINING = ("selection", "job", "parameters", "optimizer", "forward", "batch_order")
-HYDRA = (
-    "cli",
-    "components",
-    "composition",
-    "expansion",
-    "experiment",
-    "launching",
-    "messages",
-    "sweep",
-    "verbs",
-    "testing",
-)
-
-# Part by part, what of ours it may import: the arrows of the house point downwards.
-BASE = {"task", "streams", "errors"}
+# Room by room, what of ours it may import: those of lower floors that its line names.
+BASE = {"task", "randomness", "errors"}
 DOMAIN = {*BASE, "objective", "data", "models"}
 MAY = {
     "errors": set(),
-    "streams": set(),
+    "randomness": set(),
+    "processes": set(),
     "task": {"errors"},
+    "config": {"errors"},
     "objective": {"task", "errors"},
     "data": BASE,
-    "models": BASE,
+    "models": {*BASE, "objective"},
     "evaluation": DOMAIN,
     "comparison": {"errors", "evaluation"},
     "tracking": {"errors"},
     "training": {*DOMAIN, "evaluation"},
-    "inference": {*DOMAIN, "evaluation", "training"},
+    "inference": {*DOMAIN, "evaluation"},
+    "testing": {*DOMAIN, "evaluation", "training", "config"},
+    "runs": {*DOMAIN, "evaluation", "training", "inference", "tracking", "comparison", "config", "processes"},
+    "sweep": {*DOMAIN, "evaluation", "training", "tracking", "comparison", "config", "processes", "runs"},
+    "cli": {*DOMAIN, "evaluation", "inference", "tracking", "comparison", "config", "processes", "runs", "sweep"},
+    "experiment": {"config", "runs"},
+    "__main__": {"cli"},
 }
-# MLflow runs this file where an exported model is loaded, with the sources of `inference` beside it.
+# What MLflow runs where an exported model is loaded, with the sources of `inference` beside it.
 SERVED = "lossbench.tracking.served"
+# The only part of `evaluation` that the statistics may know: plain data.
+CATALOGUE = "lossbench.evaluation.catalogue"
+
+FREE_OF_FRAMEWORKS = (*sorted(DOMAIN), "evaluation", "inference", "comparison", "processes")
+PLACE = {"mlflow": "tracking", "lightning": "training.lightning", "optuna": "sweep.tuning"}
+HYDRA = ("config", "cli", "sweep", "testing")
+LIGHTNING_FREE = ("fit", "job", "optimizer", "selection", "lightning.shared_batch")
 
 
 def test_there_is_something_to_look_at() -> None:
     assert len(FILES) > 60
     assert {f"lossbench.{part}" for part in MAY} <= {".".join(module.split(".")[:2]) for module in FILES}
-    assert "lossbench.streams" in imported("lossbench.training.forward")
-    assert "lightning" in imported("lossbench.training.learner")
-    assert "torch" not in roots(imported("lossbench.cli"))
+    assert "lossbench.randomness" in imported("lossbench.models.forward")
+    assert "lightning" in imported("lossbench.training.lightning.learner")
+    assert "torch" not in roots(imported("lossbench.cli.main"))
     assert "torch" in roots(reached("lossbench.experiment"))
 
 
@@ -126,8 +117,8 @@ def test_the_domain_knows_no_framework(part: str) -> None:
         assert not found, f"{module} imports {found}"
 
 
-@pytest.mark.parametrize("name", LIGHTNING_FREE_TRAINING)
-def test_what_the_batched_engine_shares_knows_no_lightning(name: str) -> None:
+@pytest.mark.parametrize("name", LIGHTNING_FREE)
+def test_what_both_engines_share_knows_no_lightning(name: str) -> None:
     found = roots(reached(f"lossbench.training.{name}")) & {"hydra", "lightning", "mlflow"}
     assert not found, f"{name} reaches {found}"
 
@@ -140,15 +131,23 @@ def test_objective_is_torch_alone() -> None:
 
 def test_each_framework_has_its_place() -> None:
     for module in FILES:
-        found, part = roots(imported(module)), module.removeprefix("lossbench.").partition(".")[0]
-        if "mlflow" in found:
-            assert part == "tracking", module
-        if "lightning" in found:
-            assert part == "training", module
-        if "optuna" in found:
-            assert part == "tuning", module
-        if "hydra" in found:
-            assert part in HYDRA or module.startswith("hydra_plugins."), module
+        found = roots(imported(module))
+        for framework, place in PLACE.items():
+            assert framework not in found or module.startswith(f"lossbench.{place}."), f"{module} imports {framework}"
+        if "hydra" in found and not module.startswith("hydra_plugins."):
+            assert module.split(".")[1] in HYDRA, f"{module} imports hydra"
+
+
+def test_every_room_has_a_line() -> None:
+    rooms = {module.split(".")[1] for module in FILES if module.startswith("lossbench.")}
+    assert rooms == set(MAY)
+
+
+def test_rooms_and_loose_files_are_few() -> None:
+    loose = [module for module, path in FILES.items() if path.parent == SRC / "lossbench"]
+    rooms = [path.parent for path in SRC.glob("lossbench/*/__init__.py")]
+    assert len(loose) <= 8, loose
+    assert len(rooms) <= 14, rooms
 
 
 @pytest.mark.parametrize("part", MAY)
@@ -159,12 +158,67 @@ def test_no_arrow_runs_back_up(part: str) -> None:
         assert used <= MAY[part], f"{module} imports {sorted(used - MAY[part])}"
 
 
-def test_nothing_below_the_sweep_knows_it() -> None:
-    above = {"lossbench.cli", "lossbench.sweep", "lossbench.verbs", "hydra_plugins"}
-    for part in ("experiment", "preparation", "recording", "composition", "naming", "components", *MAY):
-        for module in ours(f"lossbench.{part}"):
-            known = {name for name in imported(module) if any(name == up or name.startswith(f"{up}.") for up in above)}
-            assert not known, f"{module} imports {known}"
+def test_the_arrows_form_no_circle() -> None:
+    left = dict(MAY)
+    while left:
+        lowest = [part for part, below in left.items() if not below & set(left)]
+        assert lowest, f"a circle among {sorted(left)}"
+        for part in lowest:
+            del left[part]
+
+
+def test_modules_form_no_circle() -> None:
+    """Not even by imports within functions."""
+    below = {module: {name for name in imported(module) if name in FILES and name != module} for module in FILES}
+    while free := [module for module, names in below.items() if not names & set(below)]:
+        for module in free:
+            del below[module]
+    assert not below, f"a circle among {sorted(below)}"
+
+
+def test_no_arrow_hides_in_a_text() -> None:
+    """A room names no module of a higher one in a string either, but the one that people are told to import."""
+    for module, path in FILES.items():
+        if not module.startswith("lossbench."):
+            continue
+        part = module.split(".")[1]
+        for name in texts(ast.parse(path.read_text(encoding="utf-8"))):
+            other = name.split(".")[1]
+            assert other == part or other in MAY[part] or name in PUBLIC, f"{module} names {name}"
+
+
+# What messages tell a person to import, or to name as a `_target_`.
+PUBLIC = (
+    "lossbench.experiment",
+    "lossbench.objective.losses.external",
+    "lossbench.models.external",
+    "lossbench.evaluation.function_metric",
+    "lossbench.data.source",
+)
+
+
+def texts(tree: ast.Module) -> Iterator[str]:
+    """The dotted names of our modules in the strings of a file, less its docstrings."""
+    nodes = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    documents = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, nodes) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+            for name in re.findall(r"\blossbench\.\w[\w.]*", node.value):
+                while name not in FILES:
+                    name = name.rpartition(".")[0]
+                # Tags have the names of packages: `lossbench.sweep`.
+                if FILES[name].name != "__init__.py":
+                    yield name
+
+
+def test_statistics_know_the_catalogue_of_evaluation_alone() -> None:
+    for module in ours("lossbench.comparison"):
+        used = {name for name in imported(module) if name.startswith("lossbench.evaluation")}
+        assert used <= {CATALOGUE}, f"{module} imports {used}"
 
 
 @pytest.mark.parametrize("part", ["comparison", "tracking"])
@@ -199,9 +253,9 @@ HEAVY = ("torch", "lightning", "mlflow", "optuna", "torchmetrics", "pandas", "sk
 @pytest.mark.parametrize(
     ("statement", "allowed"),
     [
-        ("import lossbench.cli", set()),
-        ("import lossbench.verbs.compare", {"pandas", "scipy", "mlflow", "hydra", "sklearn", "matplotlib"}),
-        ("import lossbench.verbs.predict, lossbench.verbs.export", {"pandas", "scipy", "mlflow"}),
+        ("import lossbench.cli.main", set()),
+        ("import lossbench.cli.compare", {"pandas", "scipy", "mlflow", "hydra", "sklearn", "matplotlib"}),
+        ("import lossbench.cli.predict, lossbench.cli.export", {"pandas", "scipy", "mlflow"}),
         # Hydra scans its plugins at every --help.
         ("import hydra_plugins.lossbench_sweeper, hydra_plugins.lossbench_searchpath", {"hydra"}),
     ],

@@ -24,10 +24,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from lossbench.config.compose import compose
 from lossbench.data.dataset import Dataset, Rows
-from lossbench.experiment import compose, draw, evaluate_fast, fit, prepare
-from lossbench.training.batched.engine import fit as stack
+from lossbench.runs.execute import fit
+from lossbench.runs.prepare import draw, prepare
+from lossbench.runs.train import evaluate_fast
 from lossbench.training.fit import Fit
+from lossbench.training.stacked.engine import fit as stack
 
 DATA = ("iris", "wine", "breast_cancer", "digits", "digits_ovr", "rings")
 RATES = (0.001, 0.003)

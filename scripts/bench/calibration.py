@@ -26,7 +26,7 @@ from scipy.stats import ttest_1samp
 
 from lossbench.comparison.corrected_t import CorrectedT
 from lossbench.comparison.sign_flip import SignFlip
-from lossbench.comparison.statistics import PairedTest, all_pairs, holm, judge, winners
+from lossbench.comparison.verdicts import PairedTest, all_pairs, holm, judge, winners
 
 ROWS, TEST, FEATURES = 160, 40, 2
 RATIO = TEST / (ROWS - TEST)

@@ -19,7 +19,7 @@ import sys
 import time
 from contextlib import redirect_stdout, suppress
 
-from lossbench import cli
+from lossbench.cli import main as cli
 
 
 def command(overrides: list[str]) -> float:

@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lossbench import shards
-from lossbench.experiment import compose, prepare, run
-from lossbench.recording import tags
-from lossbench.tracking import read
+from lossbench.config.compose import compose
+from lossbench.runs.execute import run
+from lossbench.runs.prepare import prepare
+from lossbench.runs.record import tags
+from lossbench.tracking import read, row_tables
 from lossbench.tracking.run import RunRecord
-from lossbench.tracking.store import Store, open_store
+from lossbench.tracking.store.open import Store, open_store
 from lossbench.tracking.sweep import SweepRecord
 
 LOSSES, SEEDS, EPOCHS = 20, 50, 20
@@ -34,7 +35,7 @@ EIGHT = [
 MEASURE = """
 import sys, time
 from lossbench.verbs import compare
-import lossbench.reporting, lossbench.comparison.report, mlflow.store.tracking.sqlalchemy_store
+import lossbench.sweep.reporting, lossbench.comparison.report.page, mlflow.store.tracking.sqlalchemy_store
 start, imported = time.perf_counter(), time.process_time()
 compare.main(sys.argv[1:])
 print(f"{time.process_time() - imported:.2f} {time.perf_counter() - start:.2f} {imported:.2f}", file=sys.stderr)
@@ -54,7 +55,7 @@ def record(store: Store, name: str, metrics: list[str], more: dict[str, dict[str
     rng = np.random.default_rng(0)
     told = {"lossbench.metric": "test/auroc", "lossbench.baseline": "cross_entropy"}
     with SweepRecord.open(store, name, objectives={loss: {"loss": loss} for loss in losses()}, tags=told) as sweep:
-        folder, counting = shards.folder(store.mlruns, sweep.id), set()
+        folder, counting = row_tables.folder(store.mlruns, sweep.id), set()
         folder.mkdir(parents=True)
         for loss in losses():
             for seed in range(SEEDS):
@@ -74,7 +75,7 @@ def record(store: Store, name: str, metrics: list[str], more: dict[str, dict[str
                     rows.drop(columns="run_id").to_feather(folder / f"{job.id}.feather")
                 counting.add(job.id)
                 job.finish(dict(zip(metrics, 0.9 + 0.01 * rng.random(len(metrics)), strict=True)))
-        shards.merge(store, sweep, counting)
+        row_tables.merge(store, sweep, counting)
 
 
 def real(mlruns: Path) -> tuple[list[str], dict[str, dict[str, object]], pd.DataFrame]:

@@ -24,12 +24,15 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import torch
-from sweep import LOSSES, OUT, machine
 
-from lossbench import batched, draws, experiment, recording, stacking
-from lossbench.experiment import compose, evaluate_fast, prepare
-from lossbench.garbage import look_seldom
-from lossbench.training.batched import engine
+from lossbench.config.compose import compose
+from lossbench.processes.lifetime import collect_rarely
+from lossbench.runs import dataset_cache, execute, record
+from lossbench.runs.prepare import prepare
+from lossbench.runs.train import evaluate_fast
+from lossbench.sweep import stacks
+from lossbench.training.stacked import eligible, engine
+from sweep import LOSSES, OUT, machine
 
 SMALL = ("model.widths=[4,8]",)
 Config = dict[str, Any]
@@ -50,10 +53,10 @@ def configs(runs: int, *overrides: str) -> list[Config]:
 def milliseconds(jobs: list[Config]) -> float:
     """Return what training and evaluation of the jobs cost, per job, in stacks as a sweep would cut them."""
     total = 0.0
-    for _, places in batched.plan(jobs, 1, 512):
+    for _, places in stacks.plan(jobs, 1, 512):
         own = [jobs[place] for place in places]
-        made = [prepare(config, draws.dataset(config)) for config in own]
-        kinds = [stacking.kind_key(config, job) for config, job in zip(own, made, strict=True)]
+        made = [prepare(config, dataset_cache.dataset(config)) for config in own]
+        kinds = [eligible.kind_key(config, job) for config, job in zip(own, made, strict=True)]
         start = time.process_time()
         engine.fit(made, kinds)
         for config, job in zip(own, made, strict=True):
@@ -91,19 +94,19 @@ def shares(runs: int, *overrides: str) -> dict[str, float]:
     """Return where the time of recorded stacks goes, in ms a run."""
     with tempfile.TemporaryDirectory() as folder:
         jobs = configs(runs, f"paths.mlruns={folder}/mlruns", *overrides)
-        recording.store_of(jobs[0])
+        record.store_of(jobs[0])
         parts = {
-            "build": (experiment, "prepare"),
-            "record: start": (recording, "started"),
+            "build": (execute, "prepare"),
+            "record: start": (record, "started"),
             "train and validate": (engine, "fit"),
-            "evaluate": (experiment, "evaluate_fast"),
-            "record: end": (recording, "finish"),
+            "evaluate": (execute, "evaluate_fast"),
+            "record: end": (record, "finish"),
         }
         start = time.process_time()
-        chunks = batched.plan(jobs, 1, 512)
+        chunks = stacks.plan(jobs, 1, 512)
         with clocks(parts) as seconds:
             for reason, places in chunks:
-                batched._run_chunk([jobs[place] for place in places], [False] * len(places), reason, Path(folder))
+                stacks._run_chunk([jobs[place] for place in places], [False] * len(places), reason, Path(folder))
         total = time.process_time() - start
     found = {part: 1e3 * value / runs for part, value in seconds.items()}
     return found | {"other": 1e3 * total / runs - sum(found.values())}
@@ -138,7 +141,7 @@ def main() -> None:
     torch.set_num_threads(1)
     milliseconds(configs(2, *SMALL))  # warms up
     gc.freeze()  # as a sweep's workers do
-    look_seldom()
+    collect_rarely()
     found: dict[str, Any] = {"machine": machine(), "unit": "ms of CPU a run, train and evaluate"}
 
     def measure(name: str, label: object, jobs: list[Config]) -> None:

@@ -19,9 +19,10 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from lossbench.experiment import compose, prepare
+from lossbench.config.compose import compose
+from lossbench.runs.prepare import prepare
 from lossbench.training.job import Job
-from lossbench.training.trainer import fit
+from lossbench.training.lightning.trainer import fit
 
 IRIS = ["experiment=iris_cross_entropy"]
 RINGS = ["data=rings", "data.val=0.3", "data.batch_size=100", "model.widths=[4,8]", "loss=bce", "optimizer.lr=0.01"]

@@ -25,18 +25,20 @@ from functools import partial
 import numpy as np
 import torch
 
-from lossbench import stacking
-from lossbench.composition import conf_dir, project
+from lossbench.config.compose import compose, conf_dir, project
 from lossbench.data.dataset import Dataset
 from lossbench.errors import CannotServe
 from lossbench.evaluation.metrics import compute
-from lossbench.experiment import compose, draw, evaluate_job, fit, prepare
+from lossbench.models.forward import scores_of
 from lossbench.objective.posterior import posterior
-from lossbench.training.batched.engine import fit as fit_stack
+from lossbench.processes.workers import available, context
+from lossbench.runs.execute import fit
+from lossbench.runs.prepare import draw, prepare
+from lossbench.runs.train import evaluate_job
 from lossbench.training.fit import Diverged
-from lossbench.training.forward import scores_of
 from lossbench.training.job import Job
-from lossbench.workers import available, context
+from lossbench.training.stacked import eligible
+from lossbench.training.stacked.engine import fit as fit_stack
 
 TEST_ROWS = 100_000
 LIMIT = 0.01  # ECE after the posterior is at most this,
@@ -147,9 +149,9 @@ def measure(seeds: list[int], overrides: list[str], claims_alone: bool) -> Found
                 job = prepare({**config, "seed": seed}, drawn[sampler])
                 if claims_alone and job.objective.loss.posterior != "gradient":
                     continue
-                if stacking.why_alone(config, job) is None:
-                    kind = stacking.kind_key(config, job)
-                    stacks.setdefault(stacking.stack_key(config, job), []).append((name, job, kind))
+                if eligible.why_alone(config, job) is None:
+                    kind = eligible.kind_key(config, job)
+                    stacks.setdefault(eligible.stack_key(config, job), []).append((name, job, kind))
                     continue
                 fit(job, config, run_id="posterior")
                 done.append((name, job))

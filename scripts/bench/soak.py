@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--sweep", type=int, default=100, help="jobs of a sweep")
     given = parser.parse_args()
 
-    from lossbench.cli import dispatch
+    from lossbench.cli.main import dispatch
 
     seen: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory() as folder:

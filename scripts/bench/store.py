@@ -27,16 +27,16 @@ from typing import Any
 
 def write(uri: str, mlruns: Path, runs: int, kept: Mapping[str, Any], ready: Any, spent: Any) -> None:
     """Record a run again and again, and say how much processor time that took."""
-    from lossbench import recording
-    from lossbench.experiment import prepare
-    from lossbench.garbage import look_seldom
-    from lossbench.tracking.outbox import outbox_of
-    from lossbench.tracking.store import open_store
+    from lossbench.processes.lifetime import collect_rarely
+    from lossbench.runs import record as recording
+    from lossbench.runs.prepare import prepare
+    from lossbench.tracking.store.open import open_store
+    from lossbench.tracking.store.outbox import outbox_of
 
     store = open_store(mlruns, uri, "bench")
     config, job = kept["config"], prepare(kept["config"])
     gc.freeze()  # as a sweep's workers do
-    look_seldom()
+    collect_rarely()
     ready.wait()
     cpu = time.process_time()
     for _ in range(runs):
@@ -51,8 +51,9 @@ def write(uri: str, mlruns: Path, runs: int, kept: Mapping[str, Any], ready: Any
 
 def one_run(folder: Path, epochs: int, history: str) -> dict[str, Any]:
     """Train and record a run, and return what its record is made of."""
-    from lossbench.experiment import compose, run
-    from lossbench.shards import PREDICTIONS
+    from lossbench.config.compose import compose
+    from lossbench.runs.execute import run
+    from lossbench.tracking.row_tables import PREDICTIONS
 
     mlruns = folder / "once"
     config = compose(
@@ -117,7 +118,7 @@ def main() -> None:
     parser.add_argument("--database", help="address of the database behind --uri, to measure its growth")
     given = parser.parse_args()
 
-    from lossbench.tracking.store import open_store
+    from lossbench.tracking.store.open import open_store
 
     with tempfile.TemporaryDirectory() as folder:
         mlruns = Path(folder) / "mlruns"

@@ -29,7 +29,8 @@ import torch
 from overhead import eager_rings, plain_rings
 from stock import Folder, quiet, train
 
-from lossbench.experiment import compose, prepare
+from lossbench.config.compose import compose
+from lossbench.runs.prepare import prepare
 
 LOSSES = (
     "cross_entropy,bce_with_logits,mse,brier,focal,poly1,hinge,squared_hinge,logit_adjusted,balanced_softmax,"

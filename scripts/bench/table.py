@@ -107,8 +107,9 @@ def child(path: Path, batch: int, runs: int) -> dict[str, object]:
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset
 
-    from lossbench.experiment import compose, draw, prepare
-    from lossbench.training.trainer import fit
+    from lossbench.config.compose import compose
+    from lossbench.runs.prepare import draw, prepare
+    from lossbench.training.lightning.trainer import fit
 
     torch.set_num_threads(1)
     config = compose(

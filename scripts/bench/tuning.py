@@ -22,11 +22,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossbench.answer import answer
 from lossbench.comparison.sign_flip import SignFlip
-from lossbench.comparison.statistics import holm
+from lossbench.comparison.verdicts import holm
+from lossbench.sweep.answer import answer
 from lossbench.tracking import read
-from lossbench.tracking.store import Store, open_store
+from lossbench.tracking.store.open import Store, open_store
 
 TUNED, DEFAULTS = "tuned_losses_on_rings", "losses_on_rings"
 METRIC = "metrics.test/auroc"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cataloguing.catalogue import catalogue
 from cataloguing.page import PICTURES, not_stacking
 
-from lossbench.composition import project
+from lossbench.config.compose import project
 
 docs = project() / "docs"
 made = catalogue()

@@ -13,7 +13,7 @@ from cataloguing.docstrings import Docstring, parse
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
-from lossbench.composition import conf_dir
+from lossbench.config.compose import conf_dir
 from lossbench.errors import CannotServe
 from lossbench.objective.losses.external import External
 from lossbench.task import Task

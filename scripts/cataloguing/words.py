@@ -8,7 +8,7 @@ from types import ModuleType
 from cataloguing.docstrings import parse
 from cataloguing.markdown import inline, paragraph
 
-from lossbench.composition import project
+from lossbench.config.compose import project
 
 NEEDS = {
     "both_classes": "both classes in a batch",

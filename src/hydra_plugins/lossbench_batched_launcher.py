@@ -1,4 +1,4 @@
-"""The launcher that trains a sweep's jobs in stacks; all it does is call :mod:`lossbench.batched`."""
+"""The launcher that trains a sweep's jobs in stacks; all it does is call :mod:`lossbench.sweep.stacks`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -56,22 +56,20 @@ class BatchedLauncher(Launcher):
         cluster: str | None = None,
         parameters: dict[str, Any] | None = None,
     ) -> None:
-        self.processes = processes
-        self.replicates = replicates
+        from lossbench.sweep.launch import LaunchSettings
+
         # Hydra hands over its own containers.
-        self.cluster: tuple[Any, ...] = (
-            cluster,
-            {key: value for key, value in (parameters or {}).items() if value is not None},
-        )
+        given = {str(key): value for key, value in (parameters or {}).items() if value is not None}
+        self._settings = LaunchSettings(processes, replicates, cluster, given)  # type: ignore[arg-type]  # submitit checks it
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self._parts: tuple[Any, ...] = (hydra_context, task_function, config)
+        from lossbench.sweep.launch import HydraParts
+
+        self._hydra = HydraParts(hydra_context, task_function, config)
 
     def workers(self, jobs: int) -> Any:
         """Return the processes that so many jobs are worth, for `launch_composed`, or None; a context manager."""
-        from lossbench.workers import Workers
-
-        return Workers.enough_for(jobs, self.processes) if self.cluster[0] is None else None
+        return self._settings.workers(jobs)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         return self.launch_composed(job_overrides, None, initial_job_idx)
@@ -85,7 +83,8 @@ class BatchedLauncher(Launcher):
         workers: Any = None,
     ) -> Sequence[JobReturn]:
         """As `launch`, for a sweeper that has composed the jobs' configs already and may want some of them alone."""
-        from lossbench.launching import launch
+        from lossbench.sweep.launch import launch
 
-        settings = (self.processes, self.replicates, *self._parts, *self.cluster)
-        return launch(job_overrides, configs, initial_job_idx, todo, workers, *settings)
+        return launch(
+            job_overrides, configs, self._settings, self._hydra, first=initial_job_idx, todo=todo, workers=workers
+        )

@@ -36,7 +36,7 @@ class LossbenchSweeper(Sweeper):
         self._parts = (config, hydra_context.config_loader, launcher)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from lossbench.expansion import with_grids
+        from lossbench.config.expand import with_grids
         from lossbench.sweep.dispatch import run_sweep
 
         return run_sweep(with_grids(self.params, self.grids, arguments), *self._parts)

@@ -1,6 +1,6 @@
 """``python -m lossbench`` is ``lossbench``."""
 
-from lossbench.cli import main
+from lossbench.cli.main import main
 
 if __name__ == "__main__":
     main()

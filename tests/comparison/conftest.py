@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lossbench.comparison.evidence import Evidence, Names
 from lossbench.comparison.leaderboard import leaderboard
-from lossbench.comparison.predictions import Predictions
+from lossbench.comparison.report.evidence import Evidence, Names
+from lossbench.comparison.report.row_curves import Predictions
 
 Table = Callable[..., pd.DataFrame]
 

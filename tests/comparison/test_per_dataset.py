@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lossbench.comparison.leaderboard import leaderboard
-from lossbench.comparison.per_dataset import per_dataset
+from lossbench.comparison.leaderboard import leaderboard, per_dataset
 
 
 def runs(data: str, seeds: int = 8, *, claim: str = "draws", gap: float = 0.1, **params: object) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from lossbench.comparison.leaderboard import leaderboard
-from lossbench.comparison.matched import Matched
+from lossbench.comparison.pairs import Matched
 from lossbench.comparison.population import population
 from lossbench.comparison.sign_flip import SignFlip, Wilcoxon
 

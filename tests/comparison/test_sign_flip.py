@@ -100,7 +100,7 @@ def test_decimals_that_tie_up_to_rounding_tie() -> None:
 
 
 def test_pairwise_wilcoxon_holm_is_scikit_posthocs() -> None:
-    from lossbench.comparison.statistics import all_pairs, holm
+    from lossbench.comparison.verdicts import all_pairs, holm
 
     scores = np.random.default_rng(3).normal(size=(9, 4)).cumsum(axis=1)
     theirs = scikit_posthocs.posthoc_wilcoxon(scores.T.tolist(), method="exact", p_adjust="holm").to_numpy()

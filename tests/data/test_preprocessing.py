@@ -19,9 +19,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
 
-from lossbench.data.fitting import Recipe, fit
-from lossbench.data.parsing import Kind, parse
 from lossbench.data.preprocessing import Preprocessing
+from lossbench.data.tables.fitting import Recipe, fit
+from lossbench.data.tables.parsing import Kind, parse
 from lossbench.errors import DataError
 
 KINDS: dict[str, Kind] = {

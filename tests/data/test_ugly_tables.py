@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lossbench.composition import compose
+from lossbench.config.compose import compose
 from lossbench.data.preprocessing import Preprocessing
-from lossbench.data.reading import read
+from lossbench.data.tables.reading import read
 from lossbench.errors import DataError
 from lossbench.evaluation.metrics import compute
-from lossbench.experiment import draw, fit, prepare
-from lossbench.training.forward import scores_of
+from lossbench.models.forward import scores_of
+from lossbench.runs.execute import fit
+from lossbench.runs.prepare import draw, prepare
 
 ROWS = 240
 RANDOM = np.random.default_rng(0)

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from lossbench.composition import compose, conf_dir
-from lossbench.evaluation import model_file
+from lossbench.config.compose import compose, conf_dir
 from lossbench.evaluation.evaluation import Evaluation
-from lossbench.experiment import evaluate_job, prepare
+from lossbench.inference import model_file
+from lossbench.runs.prepare import prepare
+from lossbench.runs.train import evaluate_job
 from lossbench.training.job import Job
 
 

@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lossbench.composition import conf_dir
+from lossbench.config.compose import conf_dir
 from lossbench.errors import CannotServe, UserError
-from lossbench.inference.judging import judge, labels_of
+from lossbench.inference.assess import judge, labels_of
 from lossbench.inference.predictor import Predictor
 
 Make = Callable[..., Any]

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lossbench.errors import UserError
-from lossbench.evaluation import model_file
+from lossbench.inference import model_file
 from lossbench.inference.rebuild import rebuild
 from lossbench.objective.losses.focus import Focal
 
@@ -44,7 +44,7 @@ def test_parts_are_built_as_hydra_would() -> None:
         "torch.utils.cpp_extension.load",
         "torch.jit.load",
         "torch.nn.functional.importlib.import_module",
-        "lossbench.cli.main",
+        "lossbench.cli.main.main",
         "lossbench.experiment.run",
         "lossbench.inference.rebuild.importlib.import_module",
         "lossbench.tracking.served.Served",

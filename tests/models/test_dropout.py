@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lossbench import streams
+from lossbench import randomness
 from lossbench.models.dropout import Dropout
 from lossbench.models.mlp import Mlp
 from lossbench.task import Task
@@ -17,17 +17,17 @@ def test_masks_come_in_layer_order_from_the_given_generator_alone() -> None:
     model = Mlp(TASK, widths=(40, 30), dropout=0.25)
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first = model.draw_masks(50, streams.generator(0, "dropout", 2), torch.float64)
+    first = model.draw_masks(50, randomness.generator(0, "dropout", 2), torch.float64)
     torch.manual_seed(6)
-    again = model.draw_masks(50, streams.generator(0, "dropout", 2), torch.float64)
+    again = model.draw_masks(50, randomness.generator(0, "dropout", 2), torch.float64)
     assert [mask.shape for mask in first] == [(50, 40), (50, 30)]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    by_hand = streams.generator(0, "dropout", 2)
+    by_hand = randomness.generator(0, "dropout", 2)
     for mask, width in zip(first, (40, 30), strict=True):
         kept = torch.rand(50, width, generator=by_hand) >= 0.25
         assert torch.equal(mask, kept.double() / 0.75)
     torch.manual_seed(5)
-    model.draw_masks(50, streams.generator(0, "dropout", 2), torch.float64)
+    model.draw_masks(50, randomness.generator(0, "dropout", 2), torch.float64)
     model(torch.zeros(50, 2), [mask.float() for mask in first])
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from lossbench import streams
+from lossbench import randomness
 from lossbench.models.class_prior import ClassPrior
 from lossbench.models.initial import build
 from lossbench.models.linear import Linear
@@ -53,7 +53,7 @@ def test_stacked_networks_train_as_a_loop_does(task: Task, kind: str) -> None:
     def mean_loss_of(model: nn.Module, inputs: Tensor, wanted: Tensor, masks: list[Tensor]) -> Tensor:
         return (model(inputs, masks) - wanted).square().mean()
 
-    generators = [[streams.generator(seed, "dropout") for seed in range(SEEDS)] for _ in range(2)]
+    generators = [[randomness.generator(seed, "dropout") for seed in range(SEEDS)] for _ in range(2)]
     for step in range(STEPS):
         drawn = [masks_of(model, generator) for model, generator in zip(models, generators[0], strict=True)]
         stacked = [torch.stack(layer) for layer in zip(*drawn, strict=True)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lossbench.tracking.run import RunRecord
-from lossbench.tracking.store import Store, open_store
+from lossbench.tracking.store.open import Store, open_store
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from lossbench.errors import UserError
-from lossbench.tracking import histories, read
+from lossbench.tracking import read
+from lossbench.tracking.read import history
 from lossbench.tracking.run import RunRecord
-from lossbench.tracking.store import Store
+from lossbench.tracking.store.open import Store
 from lossbench.tracking.sweep import SweepRecord
 
 Job = Callable[..., RunRecord]
@@ -110,7 +111,7 @@ def test_no_sweep_yet_and_no_such_run(store: Store) -> None:
     with pytest.raises(UserError, match="holds no sweep yet"):
         read.last_sweep(store)
     with pytest.raises(UserError, match="no run has the id 'abc'"):
-        histories.history(store, "abc")
+        history(store, "abc")
 
 
 def test_columns_of_numbers_are_numbers_and_others_text(store: Store) -> None:

@@ -12,11 +12,11 @@ import pytest
 from mlflow.protos.databricks_pb2 import INVALID_STATE
 from sqlalchemy import event
 
-from lossbench.tracking import histories
-from lossbench.tracking.address import local_path
-from lossbench.tracking.client import MlflowException, Run
+from lossbench.tracking import read
 from lossbench.tracking.run import RunRecord
-from lossbench.tracking.store import Store
+from lossbench.tracking.store.address import local_path
+from lossbench.tracking.store.client import MlflowException, Run
+from lossbench.tracking.store.open import Store
 
 
 def start(store: Store, **changes: object) -> RunRecord:
@@ -74,7 +74,7 @@ def test_every_row_of_a_long_history_arrives_in_allowed_batches(store: Store, mo
         assert steps == [(epoch, epoch + number / 8) for epoch in range(150)]
     # The final figures are the run's own values although the history goes on to a later epoch than the selected.
     assert fetch(store, run).data.metrics["val/m0"] == 41.0
-    history = histories.history(store, run.id)
+    history = read.history(store, run.id)
     assert history["epoch"].tolist() == list(range(150))
     assert history["val/m0"].tolist() == [float(epoch) for epoch in range(150)]
 
@@ -84,7 +84,7 @@ def test_rows_of_one_epoch_are_joined_and_floats_survive(store: Store) -> None:
     run.log([(0, {"train/loss": 0.1 + 0.2}), (1, {"train/loss": 1 / 3})])
     run.log([(0, {"val/auroc": 0.5})])
     run.finish()
-    history = histories.history(store, run.id)
+    history = read.history(store, run.id)
     assert history.to_dict("list") == {
         "epoch": [0, 1],
         "train/loss": [0.1 + 0.2, 1 / 3],
@@ -109,7 +109,7 @@ def test_the_history_of_a_running_run_comes_from_mlflow(store: Store) -> None:
     run = start(store)
     run.log([(0, {"val/auroc": 0.5}), (1, {"val/auroc": 0.75})])
     run.flush()
-    assert histories.history(store, run.id).to_dict("list") == {"epoch": [0, 1], "val/auroc": [0.5, 0.75]}
+    assert read.history(store, run.id).to_dict("list") == {"epoch": [0, 1], "val/auroc": [0.5, 0.75]}
 
 
 def test_nan_is_kept_and_infinity_is_named(store: Store) -> None:
@@ -120,7 +120,7 @@ def test_nan_is_kept_and_infinity_is_named(store: Store) -> None:
     assert math.isnan(data.metrics["test/auroc"])
     assert set(data.metrics) == {"test/auroc", "test/f1"}
     assert data.tags["lossbench.infinite"] == "val/log_loss=inf, test/log_loss=-inf"
-    assert histories.history(store, run.id)["val/log_loss"].tolist() == [math.inf]
+    assert read.history(store, run.id)["val/log_loss"].tolist() == [math.inf]
 
 
 def test_an_exception_is_a_failed_run_with_its_traceback(store: Store) -> None:

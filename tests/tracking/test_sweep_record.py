@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from mlflow.protos.databricks_pb2 import INVALID_STATE
 
-from lossbench.tracking import histories, read
+from lossbench.tracking import read
+from lossbench.tracking import read as histories
 from lossbench.tracking.artifacts import read_artifact
-from lossbench.tracking.client import MlflowException
 from lossbench.tracking.run import RunRecord
-from lossbench.tracking.store import Store
+from lossbench.tracking.store.client import MlflowException
+from lossbench.tracking.store.open import Store
 from lossbench.tracking.sweep import SweepRecord
 
 OBJECTIVES = {"cross_entropy": {"loss": "cross_entropy"}, "focal": {"loss": "focal"}}

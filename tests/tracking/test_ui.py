@@ -1,4 +1,4 @@
-"""The UI's links, and the server behind them."""
+"""The UI's ui, and the server behind them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from lossbench.errors import UserError
-from lossbench.tracking import histories, links, read
+from lossbench.tracking import read, ui
+from lossbench.tracking.read import history
 from lossbench.tracking.run import RunRecord
-from lossbench.tracking.store import Store, open_store
+from lossbench.tracking.store.open import Store, open_store
 from lossbench.tracking.sweep import SweepRecord
 from lossbench.tracking.ui import serve
 
 
 def test_the_chart_link_says_what_the_ui_reads(store: Store) -> None:
-    link = links.chart(store, "abc", "test/auroc")
+    link = ui.chart(store, "abc", "test/auroc")
     assert link.startswith(f"http://127.0.0.1:5000/#/experiments/{store.experiment_id}/runs?")
     query = {key: value for key, (value,) in parse_qs(urlsplit(urlsplit(link).fragment).query).items()}
     assert query == {
@@ -34,24 +35,24 @@ def test_the_chart_link_says_what_the_ui_reads(store: Store) -> None:
         "orderByKey": "metrics.`test/auroc`",
         "orderByAsc": "false",
     }
-    assert "orderByAsc=true" in links.chart(store, "abc", "test/log_loss", "min")
+    assert "orderByAsc=true" in ui.chart(store, "abc", "test/log_loss", "min")
     assert " " not in link
 
 
 def test_the_link_selects_the_objectives(store: Store) -> None:
     with SweepRecord.open(store, "losses", objectives={"focal": {}, "mse": {}}) as sweep:
         pass
-    query = parse_qs(urlsplit(urlsplit(links.chart(store, sweep.id, "test/auroc")).fragment).query)
+    query = parse_qs(urlsplit(urlsplit(ui.chart(store, sweep.id, "test/auroc")).fragment).query)
     found = read.search(store, query["searchFilter"][0])
     assert {run.info.run_id for run in found} == set(sweep.objectives.values())
 
 
 def test_links_to_a_run_and_to_other_places(store: Store) -> None:
     tail = f"/#/experiments/{store.experiment_id}/runs/abc"
-    assert links.run(store, "abc") == f"http://127.0.0.1:5000{tail}"
-    assert links.run(store, "abc", base=links.base(store, 80, "::1")) == f"http://[::1]:80{tail}"
+    assert ui.run(store, "abc") == f"http://127.0.0.1:5000{tail}"
+    assert ui.run(store, "abc", base=ui.base(store, 80, "::1")) == f"http://[::1]:80{tail}"
     there = Store("https://ann:secret@mlflow.example.org/", "e", "1", "mlflow-artifacts:/1", store.mlruns)
-    assert links.run(there, "abc") == "https://mlflow.example.org/#/experiments/1/runs/abc"
+    assert ui.run(there, "abc") == "https://mlflow.example.org/#/experiments/1/runs/abc"
 
 
 def test_a_port_in_use_names_a_free_one(store: Store) -> None:
@@ -77,7 +78,7 @@ def test_a_host_that_is_not_ours(store: Store) -> None:
 SERVE = """
 import sys, warnings
 from pathlib import Path
-from lossbench.tracking.store import open_store
+from lossbench.tracking.store.open import open_store
 from lossbench.tracking.ui import serve
 serve(open_store(Path(sys.argv[1])), port=int(sys.argv[2]), sweep="abc", show=lambda line: print(line, flush=True))
 """
@@ -111,7 +112,7 @@ def test_a_real_server_takes_runs_and_ends_with_ctrl_c(
         assert b"<title>MLflow</title>" in page.read()
 
     store = open_store(tmp_path / "elsewhere", at, "over http")
-    assert links.base(store) == at
+    assert ui.base(store) == at
     with SweepRecord.open(store, "remote", objectives={"focal": {}}) as sweep:
         run = RunRecord.start(
             store,
@@ -126,7 +127,7 @@ def test_a_real_server_takes_runs_and_ends_with_ctrl_c(
         run.artifacts.text("kept", "notes/a.txt")
         run.finish({"test/auroc": 0.75})
     assert read.runs(store, sweep.id)["metrics.test/auroc"].tolist() == [0.75]
-    assert histories.history(store, run.id).to_dict("list") == {"epoch": [0], "val/auroc": [0.5]}
+    assert history(store, run.id).to_dict("list") == {"epoch": [0], "val/auroc": [0.5]}
     assert [found.path for found in store.client.list_artifacts(run.id)] == ["history.csv", "notes"]
 
     os.kill(child.pid, signal.SIGINT)

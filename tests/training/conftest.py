@@ -12,16 +12,16 @@ import torch
 from lossbench.data.dataset import Dataset
 from lossbench.data.iris import Iris
 from lossbench.data.rings import Rings
+from lossbench.models.forward import attach_head
 from lossbench.models.initial import build
 from lossbench.models.mlp import Mlp
 from lossbench.objective.losses.likelihood import cross_entropy
 from lossbench.objective.objective import Objective
 from lossbench.objective.weighting import NoWeighting
 from lossbench.training.fit import Fit
-from lossbench.training.forward import attach_head
 from lossbench.training.job import Job
+from lossbench.training.lightning.trainer import fit
 from lossbench.training.selection import Rule
-from lossbench.training.trainer import fit
 
 CPU = {"accelerator": "cpu", "devices": 1}
 SMALL = partial(Mlp, widths=(5, 4))

@@ -10,12 +10,12 @@ import torch
 
 from lossbench.data.rings import Rings
 from lossbench.errors import CannotServe
-from lossbench.experiment import evaluate_job
 from lossbench.objective.losses.external import External
 from lossbench.objective.losses.likelihood import cross_entropy
 from lossbench.objective.objective import Objective
 from lossbench.objective.weighting import NoWeighting
-from lossbench.training.batch_order import batch_order
+from lossbench.runs.train import evaluate_job
+from lossbench.training.job import batch_order
 from lossbench.training.selection import Rule
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from lossbench import streams
+from lossbench import randomness
 from lossbench.data.order import order
 from lossbench.models.mlp import Mlp
 from lossbench.objective.losses.focus import Focal
@@ -133,7 +133,7 @@ def test_a_users_own_dropout_follows_the_stream_by_epoch(make_job, train) -> Non
     # Every step of an epoch goes on where the step before stopped, in torch's own dropout.
     per_epoch = len(once) // 2
     for epoch in (0, 1):
-        with streams.seeded(3, "dropout", epoch):
+        with randomness.seeded(3, "dropout", epoch):
             for step in range(per_epoch):
                 mask = once[epoch * per_epoch + step]
                 assert torch.equal(mask, nn.Dropout(0.4)(torch.ones_like(mask)))
@@ -153,5 +153,5 @@ def test_dropout_of_our_networks_differs_by_step_epoch_and_seed(make_job, train,
         train(make_job(model=DROPOUT, epochs=2, seed=seed))
     assert len(drawn) == 16
     assert len({mask.numpy().tobytes() for mask in drawn}) == len(drawn)
-    generator = streams.generator(1, "dropout", 1)
+    generator = randomness.generator(1, "dropout", 1)
     assert torch.equal(drawn[12], original(make_job(model=DROPOUT).network, 64, generator, torch.float64)[0][:40])

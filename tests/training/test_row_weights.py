@@ -21,10 +21,10 @@ from lossbench.objective.losses.overlap import SoftF1
 from lossbench.objective.regularizer import Regularizer, Step
 from lossbench.objective.regularizers.inputs import InputGradient
 from lossbench.objective.weighting import Explicit, NoWeighting, Weighting
-from lossbench.training.batched.engine import fit as fit_stack
 from lossbench.training.fit import Fit
 from lossbench.training.job import Job
 from lossbench.training.selection import Rule
+from lossbench.training.stacked.engine import fit as fit_stack
 
 LAST = Rule(None)
 MakeJob = Callable[..., Job]

@@ -6,20 +6,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lossbench.comparison.direction import direction
-from lossbench.comparison.families import DATA, DATASET, FAMILY
+from lossbench.comparison.cliques import ranks
+from lossbench.comparison.conclusions import conclusions, protocol
+from lossbench.comparison.datasets import DATA, DATASET, FAMILY, with_families
 from lossbench.comparison.judging import Judged, judged
-from lossbench.comparison.pairs import (
-    LABEL,
-    baseline_of,
-    labelled,
-    metric_column,
-    pairing,
-)
+from lossbench.comparison.pairs import LABEL, baseline_of, labelled, metric_column, pairing
 from lossbench.comparison.population import SEED, SOURCE_SEED, SPLIT_SEED
-from lossbench.comparison.ranks import ranks
-from lossbench.comparison.rope import rope as rope_of
-from lossbench.comparison.sentences import conclusions, protocol
+from lossbench.evaluation.catalogue import direction
+from lossbench.evaluation.catalogue import rope as rope_of
 
 # What training alone took. The runs of a stack start and end together, so that their own time says nothing of them.
 TRAINED = "metrics.seconds"
@@ -225,3 +219,40 @@ def _paired_by(frame: pd.DataFrame, by: Sequence[str]) -> list[str]:
     own = [key for key in (SOURCE_SEED, SPLIT_SEED) if key in keys and SEED in keys]
     follow = {key for key in own if (frame[key] == frame[SEED])[frame[key].notna()].all()}
     return [key.removeprefix("params.") for key in keys if key not in follow]
+
+
+def per_dataset(
+    runs: pd.DataFrame,
+    metric: str,
+    *,
+    by: Sequence[str] = ("objective",),
+    baseline: str | None = None,
+    better: str | None = None,
+    rope: float | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Return a leaderboard for each dataset by its name, as if it were the only one; none for one dataset.
+
+    Each is judged by the test of its own population, corrected for its own comparisons alone: what a single dataset
+    says, of which several say something by chance.
+
+    Parameters
+    ----------
+    runs, metric, by, baseline, better, rope
+        As in `leaderboard`. A dataset on which the baseline did not run has none.
+    """
+    placed = with_families(runs)
+    if DATASET not in placed or placed.loc[placed["role"] == "run", DATASET].nunique() < 2:
+        return {}
+    found = {}
+    for name, part in placed.groupby(DATASET, sort=True):
+        # What only runs on other data have says nothing here.
+        part = part.drop(columns=[DATASET, FAMILY]).dropna(axis="columns", how="all")
+        told = [column for column in map(str, runs) if not column.startswith(("params.", "metrics."))]
+        part = part.reindex(columns=[*told, *(column for column in part if column not in told)])
+        jobs = part[part["role"] == "run"]
+        if f"metrics.{metric}" not in part or jobs.empty:
+            continue
+        known = set(labelled(jobs, by)[LABEL])
+        base = baseline if baseline in known else None
+        found[str(name)] = leaderboard(part, metric, by=by, baseline=base, better=better, rope=rope)
+    return found

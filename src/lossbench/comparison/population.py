@@ -9,10 +9,10 @@ from typing import Literal
 import pandas as pd
 
 from lossbench.comparison.corrected_t import CorrectedT
-from lossbench.comparison.families import DATASET, FAMILY, are, with_families
+from lossbench.comparison.datasets import DATASET, FAMILY, are, with_families
 from lossbench.comparison.pairs import pairing
 from lossbench.comparison.sign_flip import SignFlip, Wilcoxon
-from lossbench.comparison.statistics import PairedTest
+from lossbench.comparison.verdicts import PairedTest
 
 SEED, FOLD = "params.seed", "params.fold"
 SOURCE_SEED, SPLIT_SEED = "params.data.source_seed", "params.data.split_seed"

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from lossbench import streams
+from lossbench import randomness
 from lossbench.data.bundled import TABLES, Bundled, class_names
 from lossbench.data.checks import is_number, require
 from lossbench.data.dataset import Seeds
@@ -90,7 +90,7 @@ class OneVsRest(Source):
                 f"positive_rate={rate} leaves {wanted[0]} rows of {str(self.positive)!r} and {wanted[1]} of 'rest' in "
                 f"{self.table}: ten of each are needed"
             )
-        generator = streams.generator(self.source_seed, "source")
+        generator = randomness.generator(self.source_seed, "source")
         kept = [
             rows[torch.randperm(len(rows), generator=generator).numpy()[:count]]
             for rows, count in zip((positives, negatives), wanted, strict=True)

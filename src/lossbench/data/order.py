@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lossbench import streams
+from lossbench import randomness
 
 # How often the rows of a class are drawn: as they are, or every class equally often.
 Sampler = Literal["natural", "balanced"]
@@ -19,7 +19,7 @@ def order(seed: int, epoch: int, n_rows: int) -> Tensor:
     >>> sorted(order(0, epoch=3, n_rows=4).tolist())
     [0, 1, 2, 3]
     """
-    return torch.randperm(n_rows, generator=streams.generator(seed, "order", epoch))
+    return torch.randperm(n_rows, generator=randomness.generator(seed, "order", epoch))
 
 
 def balanced_order(y: Tensor, seed: int, epoch: int) -> Tensor:
@@ -32,7 +32,7 @@ def balanced_order(y: Tensor, seed: int, epoch: int) -> Tensor:
     >>> y[balanced_order(y, seed=0, epoch=0)].bincount()
     tensor([3, 3])
     """
-    generator = streams.generator(seed, "order", epoch)
+    generator = randomness.generator(seed, "order", epoch)
     _, label, counts = y.unique(return_inverse=True, return_counts=True)
     place = torch.randperm(len(counts), generator=generator)[torch.arange(len(y)) % len(counts)]
     nth = (torch.rand(len(y), generator=generator, dtype=torch.float64) * counts[place]).long()

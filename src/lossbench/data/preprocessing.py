@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lossbench.data.columns import LEAVES, Column, Numeric
-from lossbench.data.parsing import Kind, is_text, parse, with_points
 from lossbench.data.scaling import Scale, fit_scale
+from lossbench.data.tables.columns import LEAVES, Column, Numeric
+from lossbench.data.tables.parsing import Kind, is_text, parse, with_points
 from lossbench.errors import DataError
 
 
@@ -78,7 +78,7 @@ class Preprocessing:
         return pd.DataFrame({column.name: [column.example] for column in self.columns})
 
     def parsed(self, frame: pd.DataFrame, first_row: int = 1) -> pd.DataFrame:
-        """Return the needed columns as plain values (see `lossbench.data.parsing.parse`); others are left out."""
+        """Return the needed columns as plain values (see `tables.parsing.parse`); others are left out."""
         labels: dict[str, Any] = {}
         for label in frame.columns:
             if str(label) in labels:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.special import expit
 
-from lossbench import streams
+from lossbench import randomness
 from lossbench.data.checks import is_integer, is_number, require
 from lossbench.data.dataset import Seeds
 from lossbench.data.source import Draw, Source
@@ -86,9 +86,9 @@ class Rings(Source):
         x, y = self._sample(self.positives, self.negatives, "source")
         return Draw(x=x, y=y, feature_names=("x1", "x2"), class_names=("negative", "positive"), test=test)
 
-    def _sample(self, positives: int, negatives: int, stream: streams.Stream) -> tuple[np.ndarray, np.ndarray]:
+    def _sample(self, positives: int, negatives: int, stream: randomness.Stream) -> tuple[np.ndarray, np.ndarray]:
         rows = positives + negatives
-        generator = streams.generator(self.source_seed, stream)
+        generator = randomness.generator(self.source_seed, stream)
         y = (torch.randperm(rows, generator=generator) < positives).numpy()
         noise = torch.randn(rows, generator=generator, dtype=torch.float64).numpy()
         angle = 2 * math.pi * torch.rand(rows, generator=generator, dtype=torch.float64).numpy()

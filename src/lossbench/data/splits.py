@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
-from lossbench import streams
+from lossbench import randomness
 from lossbench.errors import DataError
 
 
@@ -78,7 +78,7 @@ def by_fold(y: np.ndarray, class_names: Sequence[str], val: float, folds: int, f
     for name, count in zip(class_names, np.bincount(y, minlength=len(class_names)), strict=True):
         if count < folds:
             raise DataError(f"{folds} folds need {folds} rows of every class, class {name!r} has {count}")
-    state = streams.integer(seed, "split", bits=32)
+    state = randomness.integer(seed, "split", bits=32)
     cuts = StratifiedKFold(folds, shuffle=True, random_state=state).split(np.zeros(len(y)), y)
     rest, held_out = list(cuts)[fold]
     train, chosen = _cut(rest, y, class_names, round(val * len(rest)), "val", seed)
@@ -98,7 +98,7 @@ def _cut(
     for name, count in zip(class_names, np.bincount(y[rows], minlength=classes), strict=True):
         if count < 2:
             raise DataError(f"a stratified {what} split needs two rows of every class, class {name!r} has {count}")
-    state = streams.integer(seed, "split", bits=32)
+    state = randomness.integer(seed, "split", bits=32)
     left, taken = train_test_split(rows, test_size=size, stratify=y[rows], random_state=state)
     return left, taken
 
@@ -160,7 +160,7 @@ def _cut_groups(
         raise DataError(f"a {what} split of whole groups, one of {folds} parts, needs {folds} groups, got {count}")
     if len(rows) and np.bincount(y[rows]).max() < folds:
         raise DataError(f"a {what} split, one of {folds} parts, needs a class of {folds} rows or more")
-    state = streams.integer(seed, "split", bits=32)
+    state = randomness.integer(seed, "split", bits=32)
     with warnings.catch_warnings():
         # A class with fewer rows than folds is refused below, where training or validation lacks it.
         warnings.filterwarnings("ignore", "The least populated class in y has only")
@@ -210,7 +210,7 @@ def by_time(
             f"an ordered split with val={val} and test={test} needs moments before, between and after its cuts; "
             f"the table has {len(np.unique(moments))} different ones in {len(order)} rows"
         )
-    shuffled = np.random.default_rng(streams.integer(seed, "split")).permutation
+    shuffled = np.random.default_rng(randomness.integer(seed, "split")).permutation
     held_out = shuffled(order[end:]) if test > 0 else None
     return _with_every_class(
         Split(shuffled(order[:start]), shuffled(order[start:end]), held_out), y, class_names, "time"
@@ -242,7 +242,7 @@ def as_given(y: np.ndarray, class_names: Sequence[str], labels: Sequence[str | N
     parts = {name: np.flatnonzero(meant == name) for name in ("train", "val", "test")}
     if len(parts["train"]) == 0:
         raise DataError("the split column has no row that says train")
-    shuffled = np.random.default_rng(streams.integer(seed, "split")).permutation
+    shuffled = np.random.default_rng(randomness.integer(seed, "split")).permutation
     held_out = shuffled(parts["test"]) if len(parts["test"]) else None
     if len(parts["val"]) == 0:
         size = round(val * len(parts["train"]))

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.datasets import make_classification
 
-from lossbench import streams
+from lossbench import randomness
 from lossbench.data.checks import is_integer, is_number, require
 from lossbench.data.dataset import Seeds
 from lossbench.data.source import Draw, Source
@@ -107,7 +107,7 @@ class Synthetic(Source):
             weights=self.weights,
             class_sep=self.class_sep,
             flip_y=0.0,
-            random_state=streams.integer(self.source_seed, "source", bits=32),
+            random_state=randomness.integer(self.source_seed, "source", bits=32),
         )
         y = y.astype(np.int64)
         noisy = self._with_noise(y[: self.rows])
@@ -123,7 +123,7 @@ class Synthetic(Source):
 
     def _with_noise(self, y: np.ndarray) -> np.ndarray:
         """Return labels of which exactly the wanted share is another class."""
-        generator = np.random.default_rng(streams.integer(self.source_seed, "noise"))
+        generator = np.random.default_rng(randomness.integer(self.source_seed, "noise"))
         flipped = generator.permutation(len(y))[: round(self.label_noise * len(y))]
         away = generator.integers(1, self.classes, size=len(flipped))
         noisy = y.copy()

@@ -14,13 +14,13 @@ import pandas as pd
 from lossbench.data import splits
 from lossbench.data.checks import is_integer, require
 from lossbench.data.dataset import Seeds
-from lossbench.data.dialect import Dialect
-from lossbench.data.fitting import Impute, Recipe, fit
-from lossbench.data.loading import Loaded, Roles, load
-from lossbench.data.memory import require_memory
-from lossbench.data.parsing import Kind
 from lossbench.data.preprocessing import Preprocessing
 from lossbench.data.source import Draw, Source
+from lossbench.data.tables.dialect import Dialect
+from lossbench.data.tables.fitting import Impute, Recipe, fit
+from lossbench.data.tables.loading import Loaded, Roles, load
+from lossbench.data.tables.memory import require_memory
+from lossbench.data.tables.parsing import Kind
 from lossbench.errors import DataError
 
 # A matrix of more cells is kept in float32, which is what training in single precision sees anyway.
@@ -59,14 +59,14 @@ class TableDraw(Draw):
 class Table(Source):
     """Rows of a file; seeds are splits of this one table.
 
-    Numbers, booleans, text and dates are found out (`lossbench.data.kinds.infer`) and become features
-    (`lossbench.data.fitting.Recipe`), fitted on the training rows. Rows are counted from 1 in messages, the header
-    apart.
+    Numbers, booleans, text and dates are found out (`lossbench.data.tables.kinds.infer`) and become features
+    (`lossbench.data.tables.fitting.Recipe`), fitted on the training rows. Rows are counted from 1 in messages, the
+    header apart.
 
     Parameters
     ----------
     path
-        Of the file, relative to the current folder: see `lossbench.data.reading.read`.
+        Of the file, relative to the current folder: see `lossbench.data.tables.reading.read`.
     target
         The column that is to be predicted: integer, boolean or text. Classes are sorted.
     classes
@@ -92,9 +92,9 @@ class Table(Source):
     test_path
         Another file, whose rows are the test split.
     impute, missing_indicator, scale, min_frequency, max_categories
-        How columns become features: see `lossbench.data.fitting.Recipe`.
+        How columns become features: see `lossbench.data.tables.fitting.Recipe`.
     delimiter, decimal, encoding, missing, usual_missing
-        How a text file is written: see `lossbench.data.dialect.Dialect`.
+        How a text file is written: see `lossbench.data.tables.dialect.Dialect`.
     dtype
         Of the features in memory: ``float64`` or ``float32``; None: float64 up to 4 million cells.
     **others

@@ -12,18 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lossbench.data.columns import Categorical
-from lossbench.data.parsing import as_text
 from lossbench.data.preprocessing import Preprocessing
+from lossbench.data.tables.columns import Categorical
+from lossbench.data.tables.parsing import as_text
 from lossbench.errors import UserError
-from lossbench.evaluation import calibration, model_file
+from lossbench.evaluation import calibration
+from lossbench.inference import model_file
 from lossbench.inference.rebuild import rebuild
+from lossbench.models.forward import scores_of
 from lossbench.models.initial import build
 from lossbench.models.network import Network
 from lossbench.objective.loss import Loss
 from lossbench.objective.posterior import class_posterior
 from lossbench.task import Task
-from lossbench.training.forward import scores_of
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +38,7 @@ class Predictor:
     Parameters
     ----------
     content
-        As `lossbench.evaluation.model_file.load` returns it: tensors and plain containers.
+        As `lossbench.inference.model_file.load` returns it: tensors and plain containers.
     trust
         Build parts of packages other than lossbench and torch, which the file may name.
 
@@ -72,7 +73,7 @@ class Predictor:
 
     @classmethod
     def load(cls, source: str | Path | BinaryIO, name: str = "", *, trust: bool = False) -> Predictor:
-        """Read a model's file, see `lossbench.evaluation.model_file.load`."""
+        """Read a model's file, see `lossbench.inference.model_file.load`."""
         return cls(model_file.load(source, name), trust=trust)
 
     def _built_loss(self, content: Mapping[str, Any], trust: bool) -> Loss:

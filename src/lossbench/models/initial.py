@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from lossbench import streams
+from lossbench import randomness
 from lossbench.task import Task
 
 
@@ -42,7 +42,7 @@ def build(model: Callable[[Task], nn.Module], task: Task, seed: int, dtype: torc
     >>> torch.equal(single.head.weight.double(), double.head.weight)
     True
     """
-    with streams.seeded(seed, "init"), torch.device("cpu"), _default_dtype(torch.float32):
+    with randomness.seeded(seed, "init"), torch.device("cpu"), _default_dtype(torch.float32):
         made = model(task)
     if not isinstance(made, nn.Module):
         source = getattr(model, "func", model)  # what a partial calls

@@ -13,22 +13,22 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 from rich.console import Console
 
-from lossbench import contents, naming
-from lossbench.expansion import compose_all, expand
-from lossbench.progress import overall_bar
-from lossbench.references import distinct_data, record_references
-from lossbench.sweep.crew import Crew
+from lossbench.config import digests, labels
+from lossbench.config.expand import compose_all, expand
 from lossbench.sweep.jobs import LeftOut, PlannedJob, check_jobs, names_of_data
-from lossbench.sweep.record import SweepFailed, recorded
-from lossbench.sweep.resuming import Earlier, deliver_waiting, look_back, show_plan
-from lossbench.sweep.tuned import finish_tuning, in_best_setting, tuned
+from lossbench.sweep.lifecycle import SweepFailed, recorded
+from lossbench.sweep.progress import overall_bar
+from lossbench.sweep.reference_runs import distinct_data, record_references
+from lossbench.sweep.resume import Earlier, deliver_waiting, look_back, show_plan
+from lossbench.sweep.tuned_jobs import finish_tuning, in_best_setting, tuned
+from lossbench.sweep.workforce import Crew
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.plugins.launcher import Launcher
 
+    from lossbench.sweep.tuning.plan import Plan
     from lossbench.tracking.sweep import SweepRecord
-    from lossbench.tuning.plan import Plan
 
 
 def run_sweep(
@@ -70,12 +70,12 @@ def _run(
 ) -> list[Sequence[JobReturn]]:
     configs = compose_all(combinations, config, loader)
 
-    from lossbench.tracking.resume import repair
-    from lossbench.tracking.store import import_for, open_store
+    from lossbench.tracking.store.open import import_for, open_store
     from lossbench.tracking.sweep import NAMES_OF_DATA
+    from lossbench.tracking.unfinished import repair
 
     import_for(Path(configs[0]["paths"]["mlruns"]), configs[0]["tracking"]["uri"])
-    import_module("lossbench.answer")  # at the end it would be waited for
+    import_module("lossbench.sweep.answer")  # at the end it would be waited for
     # Last, since the first process waits for the server that it is forked from, which imports more than this one.
     checked = crew.submit(_checked, combinations, configs)
     paths, tracking = configs[0]["paths"], configs[0]["tracking"]
@@ -85,7 +85,7 @@ def _run(
     jobs, left_out, files, names = checked.result()
     shared = jobs[0].config
     tuning = _tuning(jobs, config, loader)
-    name = config.hydra.runtime.choices.get("comparison") or naming.sweep_name([job.config for job in jobs])
+    name = config.hydra.runtime.choices.get("comparison") or labels.sweep_name([job.config for job in jobs])
     console, found = Console(), []
     if shared["sweep"]["dry_run"]:
         show_plan(store, look_back(store, jobs), jobs, console)
@@ -127,12 +127,12 @@ def _checked(
     Here, where the jobs' modules have been imported.
     """
     jobs, left_out = check_jobs(combinations, configs)
-    return jobs, left_out, contents.watched(job.config for job in jobs), names_of_data(jobs)
+    return jobs, left_out, digests.watched(job.config for job in jobs), names_of_data(jobs)
 
 
 def _require_unchanged(files: Mapping[str, str]) -> None:
     """Fail a sweep whose runs did not all see the same table or code; the same command trains them anew."""
-    changed = contents.changed(files)
+    changed = digests.changed(files)
     if changed:
         raise SweepFailed(
             f"{', '.join(changed)} changed while the sweep ran, so that its runs may have seen different contents: "
@@ -167,7 +167,7 @@ def _kept(job: PlannedJob, earlier: Earlier) -> JobReturn:
 def _tuning(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader) -> Plan | None:
     if not jobs[0].config.get("tuning"):
         return None
-    from lossbench.tuning.plan import plan
+    from lossbench.sweep.tuning.plan import plan
 
     return plan(jobs, config, loader)
 

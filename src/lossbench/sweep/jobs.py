@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lossbench import composition, contents, naming
+from lossbench.config import digests
+from lossbench.config.identity import REPLICATE_KEYS, fingerprint, objective_fingerprint
+from lossbench.config.labels import objective_labels
 from lossbench.errors import CannotServe, UserError
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ def check_jobs(
     UserError
         For the first job that is refused, naming it; or where every job is left out.
     """
-    from lossbench import preparation
+    from lossbench.runs.prepare import draw
+    from lossbench.runs.validate import check_around
 
     common = set.intersection(*(set(overrides) for overrides in combinations))
     drawn: dict[str, Dataset] = {}
@@ -60,31 +63,31 @@ def check_jobs(
     jobs: list[PlannedJob] = []
     left_out: list[LeftOut] = []
     twins: Counter[str] = Counter()
-    contents.forget()
+    digests.forget()
     for number, (overrides, config) in enumerate(zip(combinations, configs, strict=True)):
-        objective = composition.objective_fingerprint(config), type(config["seed"])
+        objective = objective_fingerprint(config), type(config["seed"])
         try:
             # One draw serves all objectives: parts are checked against its task, not its rows.
-            key = composition.fingerprint({"data": config["data"]}, composition.REPLICATE_KEYS)
+            key = fingerprint({"data": config["data"]}, REPLICATE_KEYS)
             if key not in drawn:
-                drawn[key] = preparation.draw(config)
+                drawn[key] = draw(config)
             if objective not in refusals:
                 refusals[objective] = _refusal(config, drawn[key])
-            preparation.check_around(config, drawn[key].task)
+            check_around(config, drawn[key].task)
         except UserError as error:
             raise UserError(f"job {number} ({' '.join(_varying(overrides, common))}): {error}") from error
         refusal = refusals[objective]
         if refusal is not None:
             left_out.append(LeftOut(_varying(overrides, common), str(refusal)))
         else:
-            identity = contents.job_identity(config, drawn[key].digest)
+            identity = digests.job_identity(config, drawn[key].digest)
             twins[identity] += 1
             if twins[identity] > 1:  # the same job, asked for twice, counts twice
                 identity = f"{identity}-{twins[identity]}"
             jobs.append(PlannedJob(number, tuple(overrides), config, _varying(overrides, common), identity=identity))
     if not jobs:
         raise UserError(f"no job of this sweep can run; the first: {left_out[0].reason}")
-    labels = naming.objective_labels([job.config for job in jobs])
+    labels = objective_labels([job.config for job in jobs])
     jobs = _told_the_direction(jobs, next(iter(drawn.values())).task)
     _check_comparison(jobs[0].config["compare"], compared(jobs, labels))
     jobs = [replace(job, objective=label) for job, label in zip(jobs, labels, strict=True)]
@@ -93,12 +96,12 @@ def check_jobs(
 
 def names_of_data(jobs: Sequence[PlannedJob]) -> dict[str, dict[str, list[str]]]:
     """Return what each of the data calls its classes and features, for the report: the runs' params do not hold it."""
-    from lossbench import draws
+    from lossbench.runs import dataset_cache
 
     first: dict[str, dict[str, Any]] = {}
     for job in jobs:
         first.setdefault(str(job.config["choices"].get("data")), job.config)
-    drawn = {data: draws.dataset(config) for data, config in first.items()}
+    drawn = {data: dataset_cache.dataset(config) for data, config in first.items()}
     return {
         data: {"classes": list(dataset.task.class_names), "features": list(dataset.feature_names)}
         for data, dataset in drawn.items()
@@ -107,13 +110,13 @@ def names_of_data(jobs: Sequence[PlannedJob]) -> dict[str, dict[str, list[str]]]
 
 def sweep_identity(jobs: Sequence[PlannedJob]) -> str:
     """Return the hash of a sweep's jobs, by their configs alone: an edited loss or table makes no other sweep."""
-    text = " ".join(sorted(composition.fingerprint(job.config) for job in jobs))
+    text = " ".join(sorted(fingerprint(job.config) for job in jobs))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _refusal(config: dict[str, Any], dataset: Dataset) -> CannotServe | None:
     """Build a job's parts; return why they cannot serve the task or each other, if so."""
-    from lossbench.preparation import prepare
+    from lossbench.runs.prepare import prepare
 
     try:
         prepare(config, dataset)
@@ -136,8 +139,8 @@ def compared(jobs: Sequence[PlannedJob], labels: Sequence[str]) -> list[str]:
 
 def _told_the_direction(jobs: list[PlannedJob], task: Task) -> list[PlannedJob]:
     """Let a metric of a person's own say which way it is better, where it is the one that is judged."""
-    from lossbench import preparation
-    from lossbench.comparison.direction import DIRECTION
+    from lossbench.evaluation.catalogue import DIRECTION
+    from lossbench.runs.prepare import direction_of
 
     config = jobs[0].config
     metric, given = config["compare"]["metric"], config["compare"]["direction"]
@@ -146,13 +149,12 @@ def _told_the_direction(jobs: list[PlannedJob], task: Task) -> list[PlannedJob]:
     parts = set() if metric is None or given is not None else set(metric.split("/"))
     if not parts & set(config["metrics"]) or parts & set(DIRECTION):
         return jobs
-    way = preparation.direction_of(config, metric, task)
+    way = direction_of(config, metric, task)
     return [replace(job, config={**job.config, "compare": {**job.config["compare"], "direction": way}}) for job in jobs]
 
 
 def _check_comparison(compare: dict[str, Any], labels: Sequence[str]) -> None:
-    from lossbench.comparison.direction import direction
-    from lossbench.comparison.rope import rope
+    from lossbench.evaluation.catalogue import direction, rope
 
     rope("", compare["rope"])
     if compare["metric"] is not None:

@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from lossbench import composition
+from lossbench.config import compose
 from lossbench.errors import CannotServe, UserError
 from lossbench.models.initial import build as build_model
 from lossbench.objective.prediction import Prediction
@@ -156,7 +156,7 @@ def cases(path: str | Path, variants: Mapping[str, Sequence[Mapping[str, Any]]] 
     unknown = (variants or {}).keys() - {file.stem for file in files}
     if unknown:
         raise UserError(f"variants of {', '.join(sorted(unknown))}, of which {path} has no YAML")
-    composition.make_importable(pattern.parent.parent.parent.absolute())
+    compose.make_importable(pattern.parent.parent.parent.absolute())
     found = []
     for file in files:
         config = _component(file)

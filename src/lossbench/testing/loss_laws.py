@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from lossbench import composition
+from lossbench.config import compose
 from lossbench.errors import CannotServe
 from lossbench.objective.loss import Loss
 from lossbench.objective.losses.external import External
@@ -277,7 +277,7 @@ def every_weighting_serves_or_is_refused(case: Case) -> None:
 
 @cache
 def _weightings() -> list[Case]:
-    return cases(composition.conf_dir() / "weighting" / "*.yaml", {"balanced": [{"by": "count"}, {"start": 3}]})
+    return cases(compose.conf_dir() / "weighting" / "*.yaml", {"balanced": [{"by": "count"}, {"start": 3}]})
 
 
 def _value(loss: Loss, case: Case, target: Tensor, scores: Tensor) -> Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lossbench.models.forward import propagate
 from lossbench.models.network import Network
 from lossbench.testing.cases import Case
 from lossbench.testing.checks import check, check_close, check_finite
-from lossbench.training.batched.network import StackedNetwork
-from lossbench.training.forward import propagate
+from lossbench.training.stacked.network import StackedNetwork
 
 
 def gives_raw_scores(case: Case) -> None:

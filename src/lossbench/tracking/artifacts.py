@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from lossbench.tracking import address
-from lossbench.tracking.outbox import outbox_of
-from lossbench.tracking.store import Store
+from lossbench.tracking.store import address
+from lossbench.tracking.store.open import Store
+from lossbench.tracking.store.outbox import outbox_of
 
 
 class Artifacts:

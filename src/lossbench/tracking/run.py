@@ -15,12 +15,12 @@ from typing import Any, Literal, Self
 import pandas as pd
 
 from lossbench.tracking.artifacts import Artifacts
-from lossbench.tracking.client import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
-from lossbench.tracking.keys import PARAM_LIMIT, TAG_LIMIT, Keys, cut, tags_of
-from lossbench.tracking.outbox import outbox_of
-from lossbench.tracking.process import TAG as PROCESS
-from lossbench.tracking.process import Process
-from lossbench.tracking.store import Store
+from lossbench.tracking.store.client import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from lossbench.tracking.store.keys import PARAM_LIMIT, TAG_LIMIT, Keys, cut, tags_of
+from lossbench.tracking.store.open import Store
+from lossbench.tracking.store.outbox import outbox_of
+from lossbench.tracking.store.process import TAG as PROCESS
+from lossbench.tracking.store.process import Process
 
 Role = Literal["sweep", "objective", "run", "reference", "tuning", "trial"]
 Status = Literal["FINISHED", "FAILED", "KILLED"]

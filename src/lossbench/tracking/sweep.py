@@ -11,12 +11,13 @@ from typing import Any, Self
 
 import pandas as pd
 
-from lossbench.tracking import histories, read
+from lossbench.tracking import read
 from lossbench.tracking.artifacts import Artifacts
-from lossbench.tracking.client import Run, RunInfo
-from lossbench.tracking.keys import tags_of
+from lossbench.tracking.read import mean_curve
 from lossbench.tracking.run import RunRecord, Status
-from lossbench.tracking.store import Store
+from lossbench.tracking.store.client import Run, RunInfo
+from lossbench.tracking.store.keys import tags_of
+from lossbench.tracking.store.open import Store
 
 _log = logging.getLogger(__name__)
 # What each of the data calls its classes and features.
@@ -247,7 +248,7 @@ class SweepRecord:
     def _complete(
         self, record: RunRecord, jobs: Sequence[RunInfo], summary: Mapping[str, float], status: Status
     ) -> None:
-        curve = histories.mean_curve(self._store, [job for job in jobs if job.status == "FINISHED"])
+        curve = mean_curve(self._store, [job for job in jobs if job.status == "FINISHED"])
         keys = [str(key) for key in curve.columns if key != "epoch"]
         for epoch, *means in curve[["epoch", *keys]].itertuples(index=False):
             record.log([(int(epoch), dict(zip(keys, means, strict=True)))])

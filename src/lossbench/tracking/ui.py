@@ -15,11 +15,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Literal
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from lossbench.errors import UserError
-from lossbench.tracking import address, links
-from lossbench.tracking.client import MlflowException  # noqa: F401  (sets MLflow's environment for the child)
-from lossbench.tracking.store import Store
+from lossbench.tracking.store import address
+from lossbench.tracking.store.client import MlflowException  # noqa: F401  (sets MLflow's environment for the child)
+from lossbench.tracking.store.keys import clean
+from lossbench.tracking.store.open import Store
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
@@ -52,7 +55,7 @@ def serve(
     UserError
         A port in use or out of range, a host that is not this machine's, or a server that does not start.
     """
-    at = links.base(store, port, host)
+    at = base(store, port, host)
     if address.scheme_of(store.uri) in address.SERVERS:
         show(f"The store is a server with a UI of its own: {at}")
         _show_links(store, at, sweep, metric, show)
@@ -72,8 +75,8 @@ def serve(
 
 def _show_links(store: Store, at: str, sweep: str | None, metric: str, show: Callable[[str], None]) -> None:
     if sweep is not None:
-        show(f"This sweep's objectives: {links.chart(store, sweep, metric, base=at)}")
-        show(f"The sweep itself: {links.run(store, sweep, base=at)}")
+        show(f"This sweep's objectives: {chart(store, sweep, metric, base=at)}")
+        show(f"The sweep itself: {run(store, sweep, base=at)}")
 
 
 @contextlib.contextmanager
@@ -185,3 +188,40 @@ def _loopback(host: str) -> bool:
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1] if lines else "no output"
+
+
+def base(store: Store, port: int = 5000, host: str = "127.0.0.1") -> str:
+    """Return where the UI answers: the tracking server itself, else the one that `lossbench ui` starts."""
+    if address.scheme_of(store.uri) in address.SERVERS:
+        parts = urlsplit(store.uri)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")  # no password
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def chart(
+    store: Store, sweep: str, metric: str, direction: Literal["max", "min"] = "max", base: str | None = None
+) -> str:
+    """Return the chart view of a sweep's objectives, one bar each, best first.
+
+    `workflowType=machine_learning` selects the view of runs (MLflow opens on traces else), and the order
+    matters: unsorted, nested runs are collapsed and not plotted.
+    """
+    query = {
+        "workflowType": "machine_learning",
+        "compareRunsMode": "CHART",
+        "searchFilter": f"tags.`lossbench.sweep` = '{sweep}' AND tags.`lossbench.role` = 'objective'",
+        "orderByKey": f"metrics.`{clean(metric)}`",
+        "orderByAsc": "true" if direction == "min" else "false",
+    }
+    # The UI decodes with URLSearchParams, which takes %20 and + alike; %20 survives terminals that cut at
+    # "+".
+    return f"{_experiment(store, base)}/runs?{urlencode(query, quote_via=quote)}"
+
+
+def run(store: Store, run_id: str, base: str | None = None) -> str:
+    """Return the page of one run."""
+    return f"{_experiment(store, base)}/runs/{run_id}"
+
+
+def _experiment(store: Store, address_of_ui: str | None) -> str:
+    return f"{(address_of_ui or base(store)).rstrip('/')}/#/experiments/{store.experiment_id}"

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from lossbench.data.dataset import Dataset
-from lossbench.errors import CannotServe
+from lossbench.errors import CannotServe, UserError
 from lossbench.objective.objective import Objective
-from lossbench.training.batch_order import BatchOrder, batch_order
 from lossbench.training.selection import Rule
 
 
@@ -41,10 +40,10 @@ class Job:
     decay_on
         ``weights``: the optimizer's weight decay spares biases and normalisation; ``all``: it does not.
     groups
-        Parameters by name pattern with settings of their own; see :mod:`lossbench.training.parameters`.
+        Parameters by name pattern with settings of their own; see :mod:`lossbench.training.optimizer`.
     batch_order
         How training rows are spread over batches; what the objective needs decides, see
-        :func:`lossbench.training.batch_order.batch_order`.
+        :func:`lossbench.training.job.batch_order`.
 
     Raises
     ------
@@ -70,3 +69,62 @@ class Job:
         if self.dataset.train.weight is not None and not loss.pointwise:
             raise CannotServe(f"{loss.name} judges whole batches and takes no weights of rows, which data.weight gives")
         object.__setattr__(self, "batch_order", batch_order(self.dataset, self.objective))
+
+
+PRECISIONS = {"32-true": torch.float32, "64-true": torch.float64}
+
+
+def dtype_of(trainer: Mapping[str, Any]) -> torch.dtype:
+    """Return the dtype that a trainer config asks for.
+
+    Raises
+    ------
+    UserError
+        For a precision other than full 32 or 64 bits.
+    """
+    precision = str(trainer.get("precision", "32-true"))
+    if precision not in PRECISIONS:
+        raise UserError(f"trainer.precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
+    return PRECISIONS[precision]
+
+
+BatchOrder = Literal["full", "shuffled", "stratified"]
+
+
+def batch_order(dataset: Dataset, objective: Objective) -> BatchOrder:
+    """Return how the training rows are spread over batches.
+
+    ``full`` is one batch of all rows. An objective that needs both classes in a batch, or two rows of a class,
+    has a ``stratified`` order, which gives each batch its share of every class; all others the ``shuffled`` one.
+    Runs of one seed that are ``shuffled`` share their batches, and so do those that are ``stratified``.
+
+    Raises
+    ------
+    CannotServe
+        Where there are too few rows of a class for so many batches; it says which batch size would do.
+    """
+    task = dataset.task
+    batch_size = task.n_train if dataset.batch_size is None else min(dataset.batch_size, task.n_train)
+    n_batches = -(-task.n_train // batch_size)
+    counts = dict(zip(task.class_names, task.class_counts, strict=True))
+    if dataset.sampler == "balanced":
+        counts = dict.fromkeys(task.class_names, task.n_train // task.n_classes)
+    loss = objective.loss.name
+    rarest, most = min(counts, key=lambda name: counts[name]), max(counts.values())
+    if "both_classes" in objective.needs and counts[rarest] < n_batches:
+        raise CannotServe(
+            f"{loss} needs every class in every batch, but class {rarest!r} has {counts[rarest]} training rows for "
+            f"{n_batches} batches; {_would_do(task.n_train, counts[rarest])}"
+        )
+    if "two_rows_of_a_class" in objective.needs and most // n_batches < 2:
+        raise CannotServe(
+            f"{loss} needs two rows of a class in every batch, but no class has more than {most} training rows for "
+            f"{n_batches} batches; {_would_do(task.n_train, most // 2)}"
+        )
+    if n_batches == 1:
+        return "full"
+    return "stratified" if objective.needs & {"both_classes", "two_rows_of_a_class"} else "shuffled"
+
+
+def _would_do(n_rows: int, n_batches: int) -> str:
+    return f"data.batch_size={-(-n_rows // n_batches)} would do" if n_batches else "no batch size would do"

@@ -1,0 +1,159 @@
+"""All that a report and its figures are made from: runs, leaderboard, epochs and what was said about single rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pandas as pd
+
+from lossbench.comparison.datasets import DATASET
+from lossbench.comparison.pairs import LABEL, labelled, metric_column
+from lossbench.comparison.population import SEED
+from lossbench.comparison.report.budgets import Tuning
+from lossbench.comparison.report.row_curves import Curves, Predictions, curves
+
+# So many runs of an objective make a band; more would only take longer.
+BAND = 30
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a dataset calls its classes and features."""
+
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+
+    def of_class(self, index: int) -> str:
+        return self.classes[index] if index < len(self.classes) else f"class {index}"
+
+    def of_feature(self, index: int) -> str:
+        return self.features[index] if index < len(self.features) else f"feature {index}"
+
+
+@dataclass
+class Evidence:
+    """What was recorded, read only where a figure asks for it.
+
+    Parameters
+    ----------
+    runs
+        As from `tracking.read.runs`.
+    table
+        The leaderboard of those runs.
+    by
+        What is compared.
+    history
+        Returns the epochs of a run, by its id; None where it has none.
+    predictions
+        What was said about single rows.
+    names
+        By data.
+    by_dataset
+        Leaderboards of single datasets, where there are several.
+    tuning
+        How the objectives were tuned; None where they were not.
+    """
+
+    runs: pd.DataFrame
+    table: pd.DataFrame
+    by: Sequence[str] = ("objective",)
+    history: Callable[[str], pd.DataFrame | None] = lambda _: None
+    predictions: Predictions = field(default_factory=lambda: Predictions([]))
+    names: Mapping[str, Names] = field(default_factory=dict)
+    by_dataset: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    tuning: Tuning | None = None
+
+    def __post_init__(self) -> None:
+        frame = labelled(self.runs, self.by)
+        self.frame = frame
+        self.jobs = frame[(frame["role"] == "run") & (frame["status"] == "FINISHED")]
+        self._curves: dict[str, Curves | None] = {}
+        self._histories: dict[str, pd.DataFrame | None] = {}
+
+    @property
+    def metric(self) -> str:
+        return str(self.table.attrs["metric"])
+
+    @property
+    def column(self) -> str:
+        return metric_column(self.runs, self.metric)
+
+    @property
+    def split(self) -> Literal["val", "test"]:
+        """The rows that are judged."""
+        return "val" if self.metric.startswith("val/") else "test"
+
+    @property
+    def better(self) -> str:
+        return "higher" if self.table.attrs["direction"] == "max" else "lower"
+
+    @property
+    def baseline(self) -> str | None:
+        return self.table.attrs["baseline"]
+
+    @property
+    def ranked(self) -> pd.DataFrame:
+        """The rows of the leaderboard that have a rank, by objective."""
+        return self.table[self.table["rank"].notna()].set_index("objective", drop=False)
+
+    @property
+    def data(self) -> list[str]:
+        """Names of the datasets; one without a name where the runs do not say."""
+        return sorted(map(str, self.jobs[DATASET].dropna().unique())) if DATASET in self.jobs else [""]
+
+    def named(self, data: str) -> Names:
+        return self.names.get(data, Names())
+
+    def of(self, label: str, data: str) -> pd.DataFrame:
+        """Return the finished runs of an objective on some data, by seed, at most `BAND` of them."""
+        runs = self.jobs[self.jobs[LABEL] == label]
+        if data and DATASET in runs:
+            runs = runs[runs[DATASET] == data]
+        return (runs.sort_values(SEED, kind="stable") if SEED in runs else runs).head(BAND)
+
+    def mean(self, label: str, metric: str, data: str = "") -> float:
+        """Return the mean of a metric over the finished runs of an objective; NaN where none has it."""
+        runs = self.jobs[self.jobs[LABEL] == label]
+        if data and DATASET in runs:
+            runs = runs[runs[DATASET] == data]
+        return float(runs[f"metrics.{metric}"].mean()) if f"metrics.{metric}" in runs else float("nan")
+
+    def judged(self, label: str) -> float:
+        """Return the mean by which an objective is ranked."""
+        return float(dict(zip(self.table["objective"], self.table["mean"], strict=True))[label])
+
+    def curves(self, label: str, data: str) -> list[Curves]:
+        """Return the curves on the judged rows, of the runs that `of` returns."""
+        found = []
+        for run in self.of(label, data)["run_id"]:
+            if run not in self._curves:
+                rows = self.predictions.of(run) if run in self.predictions else pd.DataFrame()
+                self._curves[run] = curves(rows, self.split)
+            curve = self._curves[run]
+            found += [curve] if curve is not None else []
+        return found
+
+    def histories(self, label: str, data: str) -> list[pd.DataFrame]:
+        """Return the epochs of the runs that `of` returns."""
+        found = []
+        for run in self.of(label, data)["run_id"]:
+            if run not in self._histories:
+                self._histories[run] = self.history(run)
+            table = self._histories[run]
+            found += [table] if table is not None and len(table) else []
+        return found
+
+    def one_seed(self, labels: Sequence[str], data: str) -> tuple[str, dict[str, str]]:
+        """Return the first seed under which most of the objectives recorded rows, and the run of each that did."""
+        seeds: dict[str, dict[str, str]] = {}
+        for label in labels:
+            runs = self.of(label, data)
+            for run, seed in zip(runs["run_id"], runs[SEED] if SEED in runs else [""] * len(runs), strict=True):
+                if run in self.predictions:
+                    text = str(int(seed)) if isinstance(seed, float) and seed.is_integer() else str(seed)
+                    seeds.setdefault(text, {}).setdefault(label, run)
+        if not seeds:
+            return "", {}
+        return max(seeds.items(), key=lambda item: len(item[1]))

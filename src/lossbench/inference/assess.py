@@ -1,0 +1,103 @@
+"""A trained model judged on labelled rows that it has never seen, with all that validation fixed left as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lossbench.data.tables.parsing import as_text
+from lossbench.errors import DataError
+from lossbench.evaluation.evaluation import figures, figures_at
+from lossbench.inference.predictor import Predictor
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a model is worth on some rows.
+
+    Attributes
+    ----------
+    metrics
+        By the names that a run's test metrics have behind the slash: through the link, ``posterior/...``, and
+        ``tuned/...`` at the thresholds that validation tuned.
+    undefined
+        The reason, for every metric that is NaN.
+    counts
+        Rows of each class, by class name.
+    """
+
+    metrics: dict[str, float]
+    undefined: dict[str, str]
+    counts: dict[str, int]
+
+
+def judge(
+    predictor: Predictor, pieces: Iterable[pd.DataFrame], target: str, collection: MetricCollection | None = None
+) -> Judged:
+    """Score labelled rows; only scores and labels are held, so the table may be larger than memory.
+
+    Parameters
+    ----------
+    pieces
+        Tables of raw columns and the target.
+    target
+        The column of true classes.
+    collection
+        Further torchmetrics, see `lossbench.evaluation.collection.build`.
+
+    Raises
+    ------
+    DataError
+        For a column that is missing, a label that training had not, no rows.
+    """
+    scores, labels, rows = [], [], 0
+    for piece in pieces:
+        labels.append(labels_of(piece, target, predictor.task.class_names, rows + 1))
+        scores.append(predictor.scores(piece, rows + 1))
+        rows += len(piece)
+    if rows == 0:
+        raise DataError("the table has no rows to evaluate")
+    said, true = np.concatenate(scores), np.concatenate(labels)
+    posteriors, task = predictor.posterior(said), predictor.task
+    found, undefined = figures(true, predictor.probs(said), posteriors, task, collection)
+    tuned, untuned = figures_at(predictor.thresholds, true, posteriors, task)
+    counts = np.bincount(true, minlength=task.n_classes).tolist()
+    return Judged(found | tuned, undefined | untuned, dict(zip(task.class_names, counts, strict=True)))
+
+
+def labels_of(frame: pd.DataFrame, target: str, class_names: tuple[str, ...], first_row: int = 1) -> NDArray[np.int64]:
+    """Return the class indices (N,) of a column of labels; numbers and booleans are read as training's were.
+
+    >>> labels_of(pd.DataFrame({"y": ["1.0", 0, True]}), "y", ("0", "1")).tolist()
+    [1, 0, 1]
+    """
+    if target not in frame:
+        raise DataError(f"there is no column {target!r} with the true classes (--target names another)")
+    place = {name: index for index, name in enumerate(class_names)}
+    codes, distinct = pd.factorize(frame[target])
+    found = np.array([_index(value, place) for value in distinct] + [-1], dtype=np.int64)[codes]
+    wrong = np.flatnonzero(found < 0)
+    if len(wrong):
+        value = frame[target].iloc[wrong[0]]
+        what = "a missing value" if pd.isna(value) else repr(value)
+        known = ", ".join(map(repr, class_names))
+        raise DataError(f"column {target!r} has {what} in row {wrong[0] + first_row}, classes are {known}")
+    return found
+
+
+def _index(value: object, place: dict[str, int]) -> int:
+    """Return the class of a label, -1 where there is none."""
+    texts = [as_text(value), str(value).strip()]
+    try:
+        texts.append(as_text(float(texts[1])))
+    except ValueError:
+        texts += [texts[1].capitalize(), {"true": "1", "false": "0"}.get(texts[1].lower(), "")]
+    return next((place[text] for text in texts if text in place), -1)

@@ -1,0 +1,82 @@
+"""The run that a person means: by id, by the name of a registered model, or as the best of a sweep."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+import pandas as pd
+
+from lossbench.comparison.datasets import DATA
+from lossbench.errors import UserError
+from lossbench.evaluation.catalogue import direction
+from lossbench.tracking import read
+from lossbench.tracking.models import Found, by_id, by_registered_name, of_run, registered_names
+from lossbench.tracking.store.open import Store
+
+
+def find_run(store: Store, said: str) -> Found:
+    """Return the run that a person names.
+
+    Parameters
+    ----------
+    said
+        A run's id or its first 6 or more characters; the name of a registered model, for its newest version, or
+        ``name/3`` or ``name@alias``; ``best of <sweep>``, where the sweep is a name, an id, or ``last``.
+
+    Raises
+    ------
+    UserError
+        Where nothing, or more than one run, answers to it.
+    """
+    said = said.strip()
+    best = re.fullmatch(r"best\s+of\s+(.+)", said)
+    if best is not None:
+        return best_of(store, best[1])
+    found = by_id(store, said) or by_registered_name(store, said)
+    if found is not None:
+        return found
+    names = registered_names(store)
+    near = difflib.get_close_matches(said, names, n=5, cutoff=0.4) or names[:5]
+    hint = f"; registered are {', '.join(map(repr, near))}" if near else ""
+    raise UserError(
+        f"{said!r} is neither the id of a run in {store.place}, nor a registered model, nor 'best of <sweep>'{hint}"
+    )
+
+
+def best_of(store: Store, name: str) -> Found:
+    """Return one run of a sweep's best objective: by validation, never by test.
+
+    The objective with the best mean over its finished runs, in the metric that the sweep is judged by, taken on
+    validation: whoever picked by test figures could not quote them any more. Within the objective, the best run where
+    all were validated on the same rows; else the one nearest to the median, since a run whose validation rows were
+    easy ones is no better a model.
+    """
+    sweep = read.find_sweep(store, name)
+    runs = read.runs(store, sweep.id, status="FINISHED")
+    runs = runs[runs["role"] == "run"]
+    judged = sweep.tags.get("lossbench.metric", "test/auroc")
+    metric = f"val/{judged.partition('/')[2]}"
+    column = f"metrics.{metric}"
+    if column not in runs or not runs[column].notna().any():
+        raise UserError(f"no finished run of the sweep {sweep.name!r} ({sweep.id}) has {metric}, which picks the best")
+    runs = runs[runs[column].notna()]
+    if DATA in runs and runs[DATA].nunique() > 1:
+        known = ", ".join(sorted(map(str, runs[DATA].unique())))
+        raise UserError(f"the sweep {sweep.name!r} ({sweep.id}) trained on several data ({known}): name a run instead")
+    sign = 1 if direction(metric, sweep.tags.get("lossbench.direction")) == "max" else -1
+    means = (sign * runs.groupby("objective")[column].mean()).sort_values(ascending=False, kind="stable")
+    own = runs[runs["objective"] == means.index[0]]
+    chosen, why = _one_of(own, column, sign)
+    of = f"over {len(own)} {'run' if len(own) == 1 else 'runs'}"
+    reason = f"best of {sweep.name}: {means.index[0]}, by its mean {metric} of {sign * means.iloc[0]:.4f} {of}{why}"
+    return of_run(store, chosen, reason)
+
+
+def _one_of(runs: pd.DataFrame, column: str, sign: int) -> tuple[str, str]:
+    values = sign * runs.set_index("run_id")[column]
+    if len(runs) == 1:
+        return str(values.index[0]), ""
+    if runs["val_digest"].nunique(dropna=False) == 1:
+        return str(values.idxmax()), ", its best (all have the same validation rows)"
+    return str((values - values.median()).abs().idxmin()), ", its median one (each has validation rows of its own)"

@@ -1,0 +1,164 @@
+"""What the recorded runs of a sweep say: read once from MLflow, ranked, shown; a sweep ends with it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from lossbench.comparison.leaderboard import leaderboard, per_dataset
+from lossbench.comparison.pairs import LABEL, labelled
+from lossbench.comparison.report import render
+from lossbench.comparison.report.budgets import Tuning, add_budgets, joined
+from lossbench.tracking import read, ui
+from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.store.open import Store
+
+_SAME_TABLE = (
+    "tuning saw other splits of the same table, whose training and validation rows may be judged here: every objective "
+    "gains by that alike, and is a little flattered beside one that was not tuned"
+)
+
+# Shown beside the judged metric, as many as the terminal is wide.
+BESIDE = ("auroc", "average_precision", "accuracy", "log_loss", "f1", "tuned/f1", "posterior/log_loss", "ece")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A leaderboard with all that belongs beside it.
+
+    Parameters
+    ----------
+    runs
+        One row per job or reference, as :func:`lossbench.tracking.read.runs` returns them.
+    table
+        The leaderboard.
+    failures
+        Jobs that did not finish.
+    left_out
+        (overrides, reason) of jobs whose components cannot serve the task or each other.
+    by
+        What is compared.
+    by_dataset
+        The leaderboard of each dataset, where there are several.
+    report
+        Where the report lies, once it is written.
+    tuning
+        How the objectives were tuned; None where they were not.
+    """
+
+    runs: pd.DataFrame
+    table: pd.DataFrame
+    failures: pd.DataFrame
+    left_out: Sequence[tuple[str, str]]
+    by: Sequence[str] = ("objective",)
+    by_dataset: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    report: Path | None = None
+    tuning: Tuning | None = None
+
+    @property
+    def metric(self) -> str:
+        return str(self.table.attrs["metric"])
+
+    @property
+    def markdown(self) -> str:
+        return render.to_markdown(self.table, **self._beside)
+
+    def show(self, console: Console) -> None:
+        render.show(self.table, **self._beside, console=console)
+
+    @property
+    def _beside(self) -> dict[str, Any]:
+        return {
+            "failures": self.failures,
+            "left_out": self.left_out,
+            "by_dataset": self.by_dataset,
+            "settings": [] if self.tuning is None else self.tuning.settings,
+        }
+
+
+def answer(
+    store: Store,
+    *sweeps: str,
+    filter: str | None = None,
+    metric: str | None = None,
+    baseline: str | None = None,
+    by: Sequence[str] = ("objective",),
+    better: str | None = None,
+    rope: float | None = None,
+) -> Answer | None:
+    """Read the runs of sweeps, or any others, and judge their objectives; None where there is none but references.
+
+    Parameters
+    ----------
+    *sweeps
+        Run ids of sweeps, compared as one; without any, every run that the filter matches.
+    filter
+        MLflow's own, such as ``params.loss = 'focal'``; it need not match runs of lossbench's alone.
+    metric, baseline, better, rope
+        None: what the first sweep was told; for the metric the same on validation, with a note, where no run has a
+        test split.
+    by
+        What is compared: ``objective`` or names of params.
+    """
+    tags = store.client.get_run(sweeps[0]).data.tags if sweeps else {}
+    found = [read.runs(store, sweep, filter=filter) for sweep in sweeps or (None,)]
+    runs = pd.concat([part for part in found if len(part)], ignore_index=True) if any(map(len, found)) else found[0]
+    if not (runs["role"] == "run").any():
+        return None
+    judged, note = _judged(runs, metric or tags.get("lossbench.metric", "test/auroc"), given=metric is not None)
+    beside = [f"{judged.split('/', 1)[0]}/{name}" for name in BESIDE]
+    told = tags.get("lossbench.rope")
+    how: dict[str, Any] = {
+        "by": by,
+        "baseline": baseline or _baseline(runs, tags, by),
+        "better": better or tags.get("lossbench.direction"),
+        "rope": float(told) if rope is None and told is not None else rope,
+    }
+    table = leaderboard(runs, judged, show=beside, **how)
+    table.attrs["notes"] += note
+    left_out = [entry for sweep in sweeps for entry in read.left_out(store, sweep)]
+    tunings = [_tuning(store, sweep) for sweep in sweeps]
+    tuning = joined([each for each in tunings if each is not None])
+    if tuning is not None:
+        jobs = labelled(runs[runs["role"] == "run"], by)
+        add_budgets(table, tuning, dict(zip(jobs["objective"], jobs[LABEL], strict=True)))
+        if (jobs["seeds"] == "splits").any():
+            table.attrs["notes"].append(_SAME_TABLE)
+    return Answer(runs, table, read.failures(runs), left_out, by, per_dataset(runs, judged, **how), tuning=tuning)
+
+
+def _tuning(store: Store, sweep: str) -> Tuning | None:
+    uri = store.client.get_run(sweep).info.artifact_uri
+    document, trials = (read_artifact(store, sweep, uri, name) for name in ("tuning.json", "trials.csv"))
+    if document is None or trials is None:
+        return None
+    return Tuning.read(json.loads(document), pd.read_csv(io.BytesIO(trials)))
+
+
+def _baseline(runs: pd.DataFrame, tags: Mapping[str, str], by: Sequence[str]) -> str | None:
+    """Return the baseline that a sweep was told, unless another comparison has no such label."""
+    told = tags.get("lossbench.baseline")
+    return told if told in set(labelled(runs[runs["role"] == "run"], by)[LABEL]) else None
+
+
+def _judged(runs: pd.DataFrame, metric: str, given: bool) -> tuple[str, list[str]]:
+    column = f"metrics.{metric}"
+    split, _, name = metric.partition("/")
+    on_val = f"val/{name}"
+    if given or split != "test" or (column in runs and runs[column].notna().any()):
+        return metric, []
+    if f"metrics.{on_val}" not in runs:
+        return metric, []
+    return on_val, [f"there is no test split: {on_val} is shown, on the rows that epochs are selected on"]
+
+
+def chart_link(store: Store, sweep: str, found: Answer) -> str:
+    """Return the link that opens MLflow's chart view of the sweep's objectives, best first."""
+    return ui.chart(store, sweep, found.metric, found.table.attrs["direction"])

@@ -1,0 +1,53 @@
+"""Rows that nothing trained: the Bayes rule, where it is known, and the class prior, on the same test dataset_cache."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+
+
+def distinct_data(configs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return one config for every distinct data and seed."""
+    return list({json.dumps(_judged_on(config), sort_keys=True, default=str): config for config in configs}.values())
+
+
+def record_references(sweep: str, configs: Sequence[Mapping[str, Any]]) -> None:
+    """Record the references of the data of each of these configs, as untrained children of a sweep."""
+    from lossbench.evaluation.references import reference_metrics
+
+    # Late: who says which data are distinct does without torch.
+    from lossbench.runs import dataset_cache, prepare
+    from lossbench.runs.record import store_of
+    from lossbench.tracking.run import RunRecord
+
+    store = store_of(configs[0])
+    for config in configs:
+        fold = config["data"].get("fold")
+        dataset, added = dataset_cache.dataset(config), prepare.added_metrics(config)
+        own = prepare.collection({"metrics": added}, dataset.task) if added else None
+        for name, values in reference_metrics(dataset, own).items():
+            record = RunRecord.start(
+                store,
+                f"s{config['seed']}{'' if fold is None else f' f{fold}'} · {name}",
+                role="reference",
+                params={
+                    "data": config["choices"].get("data"),
+                    "seed": config["seed"],
+                    **({} if fold is None else {"fold": fold}),
+                },
+                parent=sweep,
+                sweep=sweep,
+                objective=name,
+                hold=True,
+            )
+            record.finish(values)
+
+
+def _judged_on(config: Mapping[str, Any]) -> list[Any]:
+    """Return what decides the rows that references are judged on; how training batches them does not."""
+    data = {key: value for key, value in config["data"].items() if key not in ("batch_size", "sampler")}
+    return [data, config["seed"]]

@@ -1,0 +1,99 @@
+"""The search space of an objective: the documents of its components, and a person's changes to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from lossbench.config.identity import flatten
+from lossbench.errors import UserError
+from lossbench.sweep.tuning.domain import KEYS, Domain
+
+# A group's document is search/<group>/<choice>.yaml; regularizers, of which there can be several, each have one.
+GROUPS = ("loss", "weighting", "regularizer", "model", "optimizer", "scheduler", "training", "data")
+
+Documents = Callable[[str], Mapping[str, Any] | None]
+
+
+def space(
+    config: Mapping[str, Any], documents: Documents, changes: Mapping[str, Any], fixed: Sequence[str]
+) -> list[Domain]:
+    """Return what is tuned in an objective, in the order of its groups.
+
+    Parameters
+    ----------
+    config
+        One of its composed configs.
+    documents
+        Returns the document at a path such as ``search/loss/focal``; None where there is none.
+    changes
+        ``tuning.space``: by dotted key what a document says otherwise, or null for what is not to be tuned. A change of
+        a key that this config lacks is another objective's.
+    fixed
+        Dotted keys that are not tuned, since a person has set or swept them.
+
+    Raises
+    ------
+    UserError
+        For a document that is none, a key that the config lacks, or an objective in which nothing is left to tune.
+    """
+    known = dict(flatten(config))
+    found = _documented(config, documents)
+    for key in found:
+        if key not in known:
+            raise UserError(f"the search space of {key}: this config has no such key")
+    for key, document in _leaves(changes):
+        if key not in known:
+            continue
+        if document is None:
+            found.pop(key, None)
+        else:
+            whole = "choices" in document or "choices" in found.get(key, {})
+            found[key] = dict(document) if whole else {**found.get(key, {}), **document}
+    domains = [Domain.read(key, document) for key, document in found.items() if key not in fixed]
+    if not domains:
+        raise UserError(
+            f"nothing is left to tune in loss={config['choices'].get('loss')}: no search space, or all its keys are set"
+        )
+    return domains
+
+
+def start(domains: Sequence[Domain], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Optuna has to draw for the setting that the config has, the first trial."""
+    known = dict(flatten(config))
+    return {domain.key: domain.drawn(known[domain.key]) for domain in domains}
+
+
+def check_changes(changes: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a change of the space that concerns no objective at all."""
+    for key, _ in _leaves(changes):
+        if not any(key in dict(flatten(config)) for config in configs):
+            raise UserError(f"tuning.space.{key}: no objective of this sweep has the key {key}")
+
+
+def _documented(config: Mapping[str, Any], documents: Documents) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {}
+    for group in GROUPS:
+        if group == "regularizer":
+            names = {f"regularizer.{name}": f"search/regularizer/{name}" for name in config["regularizer"]}
+        else:
+            names = {group: f"search/{group}/{config['choices'].get(group)}"}
+        for prefix, path in names.items():
+            for key, document in _leaves(documents(path) or {}):
+                if document is not None:
+                    found[f"{prefix}.{key}"] = document
+    return found
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+    """Yield (dotted key, what it may be); what is no domain is a level of keys."""
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        if value is None:
+            yield key, None
+        elif not isinstance(value, Mapping):
+            raise UserError(f"the search space of {key} is a mapping such as {{low: 0, high: 1}}, got {value!r}")
+        elif KEYS & set(value):
+            yield key, value
+        else:
+            yield from _leaves(value, f"{key}.")

@@ -1,0 +1,114 @@
+"""The tuning of one objective in MLflow: a run under the sweep's, and one run per trial under it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+from lossbench.tracking.read import search
+from lossbench.tracking.run import RunRecord
+from lossbench.tracking.store.client import MlflowException, Run
+from lossbench.tracking.store.open import Store
+from lossbench.tracking.unfinished import supersede
+
+
+class TuningRecord:
+    """Trials and what they found, beside the three levels of the comparison: sweep -> tuning -> trial.
+
+    Roles `tuning` and `trial` keep them apart from the jobs that are compared, and from the objectives that MLflow's
+    charts show.
+    """
+
+    def __init__(self, store: Store, sweep: str, objective: str, run: RunRecord) -> None:
+        self._store = store
+        self._sweep = sweep
+        self._objective = objective
+        self._run = run
+
+    @classmethod
+    def open(
+        cls,
+        store: Store,
+        sweep: str,
+        objective: str,
+        *,
+        params: Mapping[str, Any],
+        tags: Mapping[str, Any] | None = None,
+        earlier: str | None = None,
+    ) -> Self:
+        """Create the run of an objective's tuning, or go on with that of a sweep that was interrupted."""
+        known = None if earlier is None else _find(store, earlier)
+        if known is None:
+            name = f"tuning · {objective}"
+            run = RunRecord.start(
+                store, name, role="tuning", params=params, tags=tags, parent=sweep, sweep=sweep, objective=objective
+            )
+            return cls(store, sweep, objective, run)
+        store.client.update_run(known.info.run_id, status="RUNNING")
+        record = cls(store, sweep, objective, RunRecord(store, known.info.run_id, known.info.artifact_uri))
+        record._move(known, parent=sweep)
+        return record
+
+    @property
+    def id(self) -> str:
+        return self._run.id
+
+    def trial(
+        self, number: int, *, params: Mapping[str, Any], metrics: Mapping[str, float], error: str | None = None
+    ) -> str:
+        """Record a trial that has ended, as FAILED where there is an error, and return its run's id."""
+        run = RunRecord.start(
+            self._store,
+            f"trial {number} · {self._objective}",
+            role="trial",
+            params=params,
+            tags={"lossbench.trial": number},
+            parent=self.id,
+            sweep=self._sweep,
+            objective=self._objective,
+        )
+        if error is None:
+            run.finish(metrics)
+        else:
+            run.fail(error)
+        return run.id
+
+    def adopt(self, trials: Iterable[str]) -> None:
+        """Take over trials of a sweep that was interrupted; one that is no longer in the store is passed over.
+
+        A trial that was recorded and never told, because the process was killed between the two, is tried again:
+        its first run counts no more.
+        """
+        told = set(trials)
+        for trial in told:
+            known = _find(self._store, trial)
+            if known is not None:
+                self._move(known, parent=self.id)
+        for run in search(self._store, f"tags.`mlflow.parentRunId` = '{self.id}' AND tags.`lossbench.role` = 'trial'"):
+            if run.info.run_id not in told:
+                supersede(self._store, run)
+
+    def _move(self, run: Run, parent: str) -> None:
+        for key, value in (("mlflow.parentRunId", parent), ("lossbench.sweep", self._sweep)):
+            if run.data.tags.get(key) != value:
+                self._store.client.set_tag(run.info.run_id, key, value)
+
+    def end(self, metrics: Mapping[str, float], table: Any, *, error: str | None = None) -> None:
+        """Write what the trials found, and end the run."""
+        self._run.artifacts.table(table, "trials.csv")
+        if error is None:
+            self._run.finish(metrics)
+        else:
+            self._run.fail(error)
+
+    def end_by(self, error: BaseException) -> None:
+        """End the run by what interrupted it, unless it has ended."""
+        self._run.__exit__(type(error), error, error.__traceback__)
+
+
+def _find(store: Store, run_id: str) -> Run | None:
+    try:
+        run = store.client.get_run(run_id)
+    except MlflowException:
+        return None
+    return run if run.info.lifecycle_stage == "active" else None
