@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ FOLDERS = ("conf", "deploy", "docs", "scripts", "src", "tests", "tools")
 PAGES = sorted(
     [*PROJECT.glob("*.md"), *(page for folder in FOLDERS for page in (PROJECT / folder).rglob("*.md"))],
 )
-# A path of ours: in one of our folders, or a file of a room; not a pattern, a name to be filled in, or another project's.
+# A path of ours: in one of our folders, or a file of a room; not a pattern, nor a name to be filled in, nor sklearn's.
 PATH = re.compile(r"(?!sklearn/)\w+(?:/(?!NAME\b)[\w.]+)+|\w+\.md")
+BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SUFFIXES = (".py", ".md", ".yaml", ".json", ".svg", ".sh", ".j2")
 
 
@@ -39,14 +41,13 @@ def links(page: Path) -> Iterator[str]:
 def anchors(page: Path) -> frozenset[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
     parsed = MarkdownIt().enable("table").parse(page.read_text(encoding="utf-8"))
-    seen: dict[str, int] = {}
-    for token, inline in zip(parsed, parsed[1:], strict=False):
-        if token.type == "heading_open":
-            text = "".join(child.content for child in inline.children or ())
-            slug = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
-            seen[slug] = seen.get(slug, -1) + 1
-            seen |= {f"{slug}-{seen[slug]}": 0} if seen[slug] else {}
-    return frozenset(seen)
+    slugs = [
+        re.sub(r"[^\w\- ]", "", "".join(child.content for child in inline.children or ()).lower()).replace(" ", "-")
+        for token, inline in pairwise(parsed)
+        if token.type == "heading_open"
+    ]
+    repeated = (f"{slug}-{slugs[:index].count(slug)}" for index, slug in enumerate(slugs) if slug in slugs[:index])
+    return frozenset([*slugs, *repeated])
 
 
 def name(page: Path) -> str:
@@ -66,9 +67,7 @@ def test_every_link_points_at_something(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_path_that_a_text_names_exists(page: Path) -> None:
     """From the project, the package, or the page's own folder; a tutorial may name what its commands make."""
-    made_here = "\n".join(
-        re.findall(r"^```\w*\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    )
+    blocks = "\n".join(BLOCK.findall(page.read_text(encoding="utf-8")))
     for token in tokens(page):
         path = token.content.rstrip("/")
         if token.type != "code_inline" or not PATH.fullmatch(path):
@@ -76,7 +75,7 @@ def test_every_path_that_a_text_names_exists(page: Path) -> None:
         if path.split("/")[0] not in FOLDERS and not path.endswith(SUFFIXES):
             continue
         homes = (PROJECT, PROJECT / "src" / "lossbench", page.parent)
-        assert path in made_here or any((home / path).exists() for home in homes), f"{name(page)} names {path}"
+        assert path in blocks or any((home / path).exists() for home in homes), f"{name(page)} names {path}"
 
 
 def test_the_checks_see_links_anchors_and_paths() -> None:
