@@ -21,10 +21,7 @@ from lossbench.errors import UserError
 from lossbench.processes import lifetime
 from lossbench.processes.lifetime import collect_rarely
 
-DONE, JOB_FAILED, USER_ERROR, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
-
-# Errors whose line says it all.
-EXPLAINED = ("SweepFailed", "StoreUnreachable", "BrokenProcessPool", "TerminatedWorkerError")
+DONE, INTERRUPTED, TERMINATED = 0, 130, 143
 
 # The module of each verb has `main(arguments) -> exit status`; it is imported when the verb is called.
 VERBS = {
@@ -131,7 +128,7 @@ def _guarded(action: Callable[[], int], show_traceback: bool) -> int:
     except KeyboardInterrupt:
         return _say_interrupted()
     except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else DONE if leave.code is None else USER_ERROR
+        return leave.code if isinstance(leave.code, int) else DONE if leave.code is None else UserError.status
     except BrokenPipeError:
         # The reader of our output has gone (`lossbench compare | head`); nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -142,14 +139,14 @@ def _guarded(action: Callable[[], int], show_traceback: bool) -> int:
         error = raised.error if isinstance(raised, _PastHydra) else raised
         if show_traceback:
             traceback.print_exception(error)
-        from lossbench.cli.messages import explain, outside_a_job
+        from lossbench.cli.messages import explain, unusable_path
 
-        place = outside_a_job(raised) if isinstance(raised, OSError) else None
-        message, status = (place, USER_ERROR) if place else explain(error, sys.argv[1:])
-        print(f"lossbench: {message}", file=sys.stderr)
-        if status == JOB_FAILED and type(error).__name__ not in EXPLAINED and not show_traceback:
+        in_a_job = isinstance(raised, _PastHydra)
+        said = (None if in_a_job else unusable_path(error)) or explain(error, sys.argv[1:])
+        print(f"lossbench: {said.line}", file=sys.stderr)
+        if said.is_unexpected and not show_traceback:
             print("lossbench: traceback=true shows where", file=sys.stderr)
-        return status
+        return said.status
 
 
 def _say_interrupted() -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 
-from lossbench.errors import UserError
+from lossbench.errors import UserError, one_line
 
 # Where a function or module of another signature stands, by the config group.
 _ADAPTERS = {
@@ -43,7 +43,7 @@ def component(config: Mapping[str, Any], key: str) -> Any:
     try:
         return _made(node)
     except (TypeError, ValueError, AttributeError) as error:  # of its flags, as in _partial_: [1]
-        raise UserError(f"{key}: {_one_line(error)}") from error
+        raise UserError(f"{key}: {one_line(error)}") from error
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -51,8 +51,8 @@ def component(config: Mapping[str, Any], key: str) -> Any:
         if isinstance(cause, TypeError):
             raise UserError(f"{key}: {_arguments(key, node, cause)}") from error
         if isinstance(cause, ValueError | ImportError | AttributeError):
-            raise UserError(f"{key}: {_one_line(cause)}") from error
-        raise UserError(f"{key}: {_one_line(error)}") from error
+            raise UserError(f"{key}: {one_line(cause)}") from error
+        raise UserError(f"{key}: {one_line(error)}") from error
 
 
 def _made(node: Mapping[str, Any]) -> Any:
@@ -116,7 +116,7 @@ def blame(key: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         # torch has no type of its own for what the processor's memory cannot hold
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
-            raise UserError(f"{key}: it does not fit into memory: {_one_line(error)}") from error
+            raise UserError(f"{key}: it does not fit into memory: {one_line(error)}") from error
         raise
 
 
@@ -125,10 +125,6 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
     for part in key.split("."):
         node = node[part]
     return node
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _adapter(key: str, message: str) -> str:
@@ -141,7 +137,7 @@ def _adapter(key: str, message: str) -> str:
 
 def _arguments(key: str, node: Mapping[str, Any], error: TypeError) -> str:
     """Say which arguments a component takes, where it was given one that it does not know, or too few."""
-    message = _one_line(error)
+    message = one_line(error)
     if "missing" in message and "'task'" in message:
         return f"{message}; what is called with the task needs _partial_: true"
     message += _adapter(key, message)

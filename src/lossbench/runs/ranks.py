@@ -24,7 +24,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from lossbench.errors import UserError
+from lossbench.errors import Failed, UserError, one_line
 from lossbench.processes.lifetime import die_with_parent
 from lossbench.processes.workers import context
 from lossbench.runs.preload import RUN
@@ -38,7 +38,7 @@ _LEAVE_SECONDS = 10.0
 _NOTICE_SECONDS = 2.0
 
 
-class RankFailed(RuntimeError):
+class RankFailed(Failed):
     """One of the other processes of a run failed first; the run is FAILED."""
 
 
@@ -218,5 +218,4 @@ def _failed_before(others: Sequence[_Other], at: float, line: str) -> RankFailed
 
 
 def _line(error: BaseException) -> str:
-    line = str(error) if isinstance(error, UserError) else traceback.format_exception_only(error)[-1]
-    return " ".join(line.split())
+    return one_line(error if isinstance(error, UserError) else traceback.format_exception_only(error)[-1])

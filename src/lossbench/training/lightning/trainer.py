@@ -16,7 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import Logger
 
-from lossbench.errors import UserError
+from lossbench.errors import UserError, one_line
 from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
 from lossbench.training.lightning.callbacks import EndEpoch, LiveBar, ResumePoint
@@ -67,7 +67,7 @@ def build_trainer(
             log_every_n_steps=0,
         )
     except Exception as error:  # it has seen nothing but its settings
-        raise UserError(f"trainer: {_one_line(error)}") from error
+        raise UserError(f"trainer: {one_line(error)}") from error
     if trainer.world_size != world:
         raise UserError(
             f"trainer.devices is one device, got {settings.get('devices')!r} for {trainer.world_size} processes; "
@@ -138,7 +138,7 @@ def fit(
                 raise KeyboardInterrupt from stop
             raise
         except MisconfigurationException as error:
-            raise UserError(f"trainer: {_one_line(error)}") from error
+            raise UserError(f"trainer: {one_line(error)}") from error
         seconds = time.perf_counter() - start
     if not learner.history:
         raise UserError("trainer ended before its first epoch was over: a limit on batches, steps or time is too tight")
@@ -178,7 +178,3 @@ def quiet(level: int = logging.WARNING) -> Iterator[None]:
             yield
         finally:
             logger.setLevel(before)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

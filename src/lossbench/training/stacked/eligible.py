@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lossbench.errors import one_line
 from lossbench.models.network import Network
 from lossbench.objective.loss import Loss
 from lossbench.objective.losses.external import External
@@ -100,7 +101,7 @@ def _trial(job: Job) -> str | None:
         (one,) = fit([alone], [None])
         first, second, _ = fit(three, [None] * 3)
     except Exception as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
         if "random operation" in said:
             return "it does not run stacked: a part draws random numbers by itself"
         return f"it does not run stacked: {said[:200] or type(error).__name__}"
