@@ -100,7 +100,7 @@ def job(config: DictConfig) -> float | dict[str, float]:
             die_with_parent()
         try:
             plain = compose.plain(config, hydra.runtime.choices)
-            return try_out(plain) if plain["tracking"]["trial"] else run(plain).score
+            return try_out(plain) if plain["job"]["trial"] else run(plain).score
         finally:
             tick(hydra.sweep.dir)
     try:

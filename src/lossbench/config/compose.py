@@ -151,7 +151,7 @@ def _shape() -> dict[str, tuple[str, ...]]:
         return OmegaConf.to_container(OmegaConf.load(conf_dir() / file), resolve=False)
 
     train = keys("train.yaml")
-    sections = {name: tuple(train[name]) for name in ("select", "compare", "sweep", "training", "paths")}
+    sections = {name: tuple(train[name]) for name in ("select", "compare", "sweep", "training", "paths", "job")}
     parts = dict.fromkeys(("data", "model", "loss", "weighting", "optimizer", "scheduler"), ("_target_",))
     named = dict.fromkeys(("regularizer", "callbacks", "metrics"), ())
     tracking = tuple(keys("tracking/mlflow.yaml"))

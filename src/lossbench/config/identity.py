@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 # What a job writes, shows or is told by its sweep does not change what it computes.
-NOT_IDENTITY = ("paths", "tracking", "traceback", "compare", "choices", "ckpt_path", "export", "sweep")
+NOT_IDENTITY = ("paths", "tracking", "job", "traceback", "compare", "choices", "ckpt_path", "export", "sweep")
 
 
 # One objective's runs differ in these alone.

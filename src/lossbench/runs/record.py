@@ -52,16 +52,16 @@ _MLFLOW_TYPES = {"numeric": "double", "boolean": "boolean", "categorical": "stri
 
 def started(store: Store, config: Mapping[str, Any], job: Job, *, hold: bool = False) -> RunRecord:
     """Start the run of a job with all that is known before it trains; ``hold`` is `RunRecord.start`'s."""
-    tracking = config["tracking"]
-    objective = tracking["objective"] or labels.objective_labels([config])[0]
+    job_of = config["job"]
+    objective = job_of["objective"] or labels.objective_labels([config])[0]
     record = RunRecord.start(
         store,
         labels.run_name(config, objective),
         role="run",
         params=parameters(config),
         tags=tags(config, job),
-        parent=tracking["parent"],
-        sweep=tracking["sweep"],
+        parent=job_of["parent"],
+        sweep=job_of["sweep"],
         objective=objective,
         hold=hold,
     )
@@ -109,7 +109,7 @@ def store_of(config: Mapping[str, Any]) -> Store:
     from lossbench.tracking.store.open import open_store
 
     tracking = config["tracking"]
-    until = time.monotonic() + (0.0 if tracking["sweep"] is None else PATIENCE_SECONDS)
+    until = time.monotonic() + (0.0 if config["job"]["sweep"] is None else PATIENCE_SECONDS)
     while True:
         try:
             return open_store(Path(config["paths"]["mlruns"]), tracking["uri"], tracking["experiment"])
@@ -147,7 +147,7 @@ def tags(config: Mapping[str, Any], job: Job) -> dict[str, Any]:
     fold = config["data"].get("fold")
     return {
         "lossbench.fingerprint": fingerprint(config),
-        "lossbench.identity": config["tracking"]["identity"],
+        "lossbench.identity": config["job"]["identity"],
         "lossbench.objective_fingerprint": objective_fingerprint(config),
         "lossbench.data": job.dataset.name,
         "lossbench.seeds": job.dataset.seeds,
@@ -158,10 +158,10 @@ def tags(config: Mapping[str, Any], job: Job) -> dict[str, Any]:
         "lossbench.seed": config["seed"],
         "lossbench.fold": fold,
         "lossbench.batch_order": job.batch_order,
-        "lossbench.job": config["tracking"]["job"],
-        "lossbench.overrides": config["tracking"]["overrides"],
+        "lossbench.job": config["job"]["number"],
+        "lossbench.overrides": config["job"]["overrides"],
         "lossbench.resumed_from": config["ckpt_path"],
-        "lossbench.alone": config["tracking"]["alone"],
+        "lossbench.alone": config["job"]["alone"],
         **environment(),
     }
 
@@ -198,7 +198,7 @@ def finish(record: RunRecord, config: Mapping[str, Any], job: Job, fitted: Fit, 
     if tracking["predictions"] != 0 or tracking["figures"]:
         table = predictions(job.dataset, evaluation, lambda x: scores_of(job.network, x), tracking["predictions"])
     if tracking["predictions"] != 0:
-        row_tables.keep(record, tracking["sweep"], Path(config["paths"]["mlruns"]), table)
+        row_tables.keep(record, config["job"]["sweep"], Path(config["paths"]["mlruns"]), table)
     model = model_file.dump(
         without_secrets(config), job.dataset, job.network, job.objective, evaluation, fitted.selected_epoch
     )

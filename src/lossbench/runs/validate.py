@@ -39,8 +39,8 @@ def check_around(config: Mapping[str, Any], task: Task) -> None:
     if config["tracking"]["predictions"] is not None:
         require_whole("tracking.predictions", config["tracking"]["predictions"], at_least=0)
     for key in ("parent", "sweep", "objective", "identity", "overrides", "alone"):
-        if not isinstance(config["tracking"][key], str | None):
-            raise UserError(f"tracking.{key} is a text that a sweep gives its jobs, got {config['tracking'][key]!r}")
+        if not isinstance(config["job"][key], str | None):
+            raise UserError(f"job.{key} is a text that a sweep gives its jobs, got {config['job'][key]!r}")
     history = config["tracking"]["history"]
     if history not in ("every", "none"):
         require_whole("tracking.history (every, none, or every so many epochs)", history)

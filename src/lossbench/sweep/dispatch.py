@@ -175,12 +175,12 @@ def _tuning(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader
 def _told(job: PlannedJob, record: SweepRecord, checkpoint: str | None) -> dict[str, Any]:
     """Return what a job has to know of its sweep, by dotted key."""
     told = {
-        "tracking.sweep": record.id,
-        "tracking.parent": record.objectives[job.objective],
-        "tracking.objective": job.objective,
-        "tracking.overrides": " ".join(job.varying),
-        "tracking.job": job.number,
-        "tracking.identity": job.identity,
+        "job.sweep": record.id,
+        "job.parent": record.objectives[job.objective],
+        "job.objective": job.objective,
+        "job.overrides": " ".join(job.varying),
+        "job.number": job.number,
+        "job.identity": job.identity,
     }
     return told if checkpoint is None else {**told, "ckpt_path": checkpoint}
 
@@ -190,7 +190,7 @@ def _overrides(told: dict[str, Any]) -> list[str]:
 
 
 def _with(config: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
-    made = {**config, "tracking": dict(config["tracking"])}
+    made = {**config, "job": dict(config["job"])}
     for key, value in told.items():
         group, _, name = key.rpartition(".")
         (made[group] if group else made)[name] = value

@@ -178,7 +178,7 @@ def _run_chunk(
         if all(unheard):
             ends.update(dict.fromkeys(places))
             continue
-        run = _try_stack if own[0]["tracking"]["trial"] else _run_stack
+        run = _try_stack if own[0]["job"]["trial"] else _run_stack
         found = run(own, unheard, [job for _, job in members], sweep_dir)
         ends.update(zip(places, found, strict=True))
     return [ends[place] for place in range(len(configs))]
@@ -195,9 +195,9 @@ def _run_alone(config: Config, reason: str, sweep_dir: Path) -> Ended:
     from lossbench.runs.execute import run, try_out
 
     try:
-        if config["tracking"]["trial"]:
+        if config["job"]["trial"]:
             return Ended(try_out(config))
-        return Ended(run({**config, "tracking": {**config["tracking"], "alone": reason}}).score)
+        return Ended(run({**config, "job": {**config["job"], "alone": reason}}).score)
     except Exception as error:
         return Ended(error=_portable(error))
     finally:

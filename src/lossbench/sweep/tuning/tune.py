@@ -149,7 +149,7 @@ class _Running:
     def attempts(self, trial: Trial, *, further: bool = False) -> Iterator[Attempt]:
         """Yield the trainings of a trial under the tuning seeds, or under the further ones."""
         for values in self._further if further else self._replicates:
-            own = {**trial.values, **values, "tracking.trial": True}
+            own = {**trial.values, **values, "job.trial": True}
             overrides = tuple(f"{key}={text(value)}" for key, value in own.items())
             yield Attempt((*self._subject.overrides, *overrides), self._subject.config(own))
 
