@@ -1,5 +1,9 @@
 """The errors that end a command with one line, each class with the exit status that goes with it."""
 
+from __future__ import annotations
+
+import traceback
+
 
 class Failed(Exception):
     """Work that ended badly through no fault in what was asked, such as a job of a sweep; its line says it all."""
@@ -31,3 +35,9 @@ def one_line(message: object) -> str:
     'gamma >= 0'
     """
     return " ".join(str(message).split())
+
+
+def line_of(error: BaseException) -> str:
+    """Return the line that tells a person of an error: its own where it was written for one, else with its class."""
+    own = isinstance(error, Failed | UserError)
+    return one_line(error if own else traceback.format_exception_only(error)[-1])

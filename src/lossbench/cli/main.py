@@ -93,14 +93,13 @@ def job(config: DictConfig) -> float | dict[str, float]:
     compose.make_importable(hydra.runtime.cwd)
     if hydra.mode == RunMode.MULTIRUN:
         from lossbench.processes.lifetime import die_with_parent, is_joblib_worker
-        from lossbench.runs.execute import run, try_out
+        from lossbench.runs.execute import score_of
         from lossbench.sweep.progress import tick
 
         if is_joblib_worker():
             die_with_parent()
         try:
-            plain = compose.plain(config, hydra.runtime.choices)
-            return try_out(plain) if plain["job"]["trial"] else run(plain).score
+            return score_of(compose.plain(config, hydra.runtime.choices))
         finally:
             tick(hydra.sweep.dir)
     try:

@@ -82,7 +82,7 @@ def show_start(console: Console, config: Mapping[str, Any], network: nn.Module) 
 def show_end(console: Console, result: Result) -> None:
     """Print what the run found and how to open it."""
     console.print(metrics_table(result.metrics))
-    metric = result.config["select"]["metric"]
+    metric = result.job.rule.metric
     chosen = f"by {metric}" if metric else "the last"
     console.print(
         f"epoch {result.fit.selected_epoch} of {result.fit.epochs} selected ({chosen}); "

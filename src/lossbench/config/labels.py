@@ -83,14 +83,13 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def run_name(config: Mapping[str, Any], objective: str) -> str:
+def run_name(seed: int, fold: int | None, objective: str) -> str:
     """Name one run, such as ``s3 · focal · l2`` or ``s0 f2 · focal``.
 
-    >>> run_name({"seed": 3, "data": {"fold": None}}, "focal")
-    's3 · focal'
+    >>> run_name(3, None, "focal"), run_name(0, 2, "focal")
+    ('s3 · focal', 's0 f2 · focal')
     """
-    fold = config["data"].get("fold")
-    return f"s{config['seed']}{'' if fold is None else f' f{fold}'} · {objective}"
+    return f"s{seed}{'' if fold is None else f' f{fold}'} · {objective}"
 
 
 def sweep_name(configs: Sequence[Mapping[str, Any]]) -> str:

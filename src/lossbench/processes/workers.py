@@ -152,18 +152,18 @@ def _do(work: Callable[[], _T]) -> _T:
     try:
         return work()
     except Exception as error:
-        sent = _portable(error)
-        if sent is error:
-            raise
-        raise sent from error
+        raise portable(error) from error
     finally:
         _busy = False
 
 
-def _portable(error: Exception) -> Exception:
-    """Return an exception that reaches another process: itself, unless it cannot be sent or read there."""
+def portable(error: Exception) -> Exception:
+    """Return a copy of an exception that reaches another process, without its traceback and what that holds.
+
+    One that cannot be sent or read there becomes a RuntimeError with its text.
+    """
     try:
-        pickle.loads(pickle.dumps(error))
+        copy = pickle.loads(pickle.dumps(error))
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+    return copy if isinstance(copy, Exception) else RuntimeError(f"{type(error).__name__}: {error}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lossbench.errors import UserError, one_line
 
 if TYPE_CHECKING:
-    from lossbench.sweep.stacks import Pool
+    from lossbench.sweep.stacks import Submitter
 
 Cluster = Literal["local", "slurm"]
 _LEAVE_SECONDS = 10.0
@@ -42,7 +42,7 @@ class _Submitted:
 
 
 @contextmanager
-def pool(cluster: Cluster, folder: Path, parameters: Mapping[str, Any]) -> Iterator[Pool]:
+def submitting_to(cluster: Cluster, folder: Path, parameters: Mapping[str, Any]) -> Iterator[Submitter]:
     """Yield what submits work to a cluster; what has not ended when the block breaks off is cancelled.
 
     Parameters

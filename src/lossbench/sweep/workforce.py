@@ -19,8 +19,8 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class Crew:
-    """A launcher that is called more than once, so that the numbers of its jobs go on; `Crew.of` makes it."""
+class Workforce:
+    """A launcher that is called more than once, so that the numbers of its jobs go on; `Workforce.of` makes it."""
 
     def __init__(self, launcher: Launcher, workers: Workers | None) -> None:
         self._launcher = launcher
@@ -29,7 +29,7 @@ class Crew:
 
     @classmethod
     @contextmanager
-    def of(cls, launcher: Launcher, jobs: int) -> Iterator[Crew]:
+    def of(cls, launcher: Launcher, jobs: int) -> Iterator[Workforce]:
         """Make ready for so many jobs; what is left of the processes ends with the block."""
         # Ours alone has any: others start theirs when they launch.
         workers: Workers | None = launcher.workers(jobs) if hasattr(launcher, "workers") else None

@@ -31,3 +31,8 @@ class Fit:
     epochs: int
     history: list[dict[str, float]]
     seconds: float
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """The selected epoch's row of the history."""
+        return next(row for row in self.history if row["epoch"] == self.selected_epoch)

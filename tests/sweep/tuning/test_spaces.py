@@ -11,7 +11,7 @@ import yaml
 from lossbench.config.compose import compose, conf_dir
 from lossbench.data.dataset import Dataset
 from lossbench.errors import UserError
-from lossbench.runs.prepare import draw, prepare
+from lossbench.runs.prepare import draw, prepare_job
 from lossbench.sweep.tuning.space import check_changes, space, start
 
 DOCUMENTS = sorted((conf_dir() / "search").rglob("*.yaml"))
@@ -42,7 +42,7 @@ def test_every_document_serves_its_component(file: Path, dataset: Dataset) -> No
         assert domain.value(begun[domain.key]) == node[leaf]
         for value in domain.choices or (domain.value(domain.low), domain.value(domain.high)):
             node[leaf] = value
-            prepare(config, dataset)
+            prepare_job(config, dataset)
 
 
 def _walk(config: dict[str, Any], key: str) -> tuple[Any, str]:
