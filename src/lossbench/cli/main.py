@@ -59,7 +59,7 @@ def _train() -> int:
         from lossbench.sweep.preload import SWEEP
 
         workers.start_early(SWEEP)
-    # Hydra would print its own errors and leave with status 1; ours are one line and tell whose fault it was.
+    # Hydra would print its own errors and leave with status 1; ours are one line, and a status says whose fault it was.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra reads its flags before the overrides; -m is typed anywhere.
     sys.argv[1:] = sorted(map(_as_override, sys.argv[1:]), key=lambda argument: argument not in ("-m", "--multirun"))
@@ -141,11 +141,11 @@ def _guarded(action: Callable[[], int], show_traceback: bool) -> int:
         from lossbench.cli.messages import explain, unusable_path
 
         in_a_job = isinstance(raised, _PastHydra)
-        said = (None if in_a_job else unusable_path(error)) or explain(error, sys.argv[1:])
-        print(f"lossbench: {said.line}", file=sys.stderr)
-        if said.is_unexpected and not show_traceback:
+        explanation = (None if in_a_job else unusable_path(error)) or explain(error, sys.argv[1:])
+        print(f"lossbench: {explanation.line}", file=sys.stderr)
+        if explanation.is_unexpected and not show_traceback:
             print("lossbench: traceback=true shows where", file=sys.stderr)
-        return said.status
+        return explanation.status
 
 
 def _say_interrupted() -> int:

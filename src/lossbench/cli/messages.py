@@ -126,8 +126,8 @@ def _override(error: OverrideParseException) -> str:
         # Hydra's grammar knows letters beyond ASCII within quotes alone.
         quoted = re.sub(r"[^\W\d][\w ]*", lambda word: f'"{word.group()}"', value)
         return f"{error.override}: letters beyond ASCII need quotes of both kinds: '{key}={quoted}'"
-    said = one_line(error).partition(" See ")[0]
-    return f"{error.override}: it cannot be read ({said}); special characters need quotes: '{key}=\"{value}\"'"
+    reason = one_line(error).partition(" See ")[0]
+    return f"{error.override}: it cannot be read ({reason}); special characters need quotes: '{key}=\"{value}\"'"
 
 
 def _missing_value(error: MissingMandatoryValue) -> str:
@@ -145,17 +145,17 @@ def _composition(error: ConfigCompositionException, arguments: Sequence[str]) ->
         return text
     name = key.group(1)
     if "is not in struct" in cause or "No match in the defaults list" in text or "not in struct" in text:
-        known = _known_keys(arguments)
-        near = get_close_matches(name, known, 1, cutoff=0.6)
+        keys = _existing_keys(arguments)
+        near = get_close_matches(name, keys, 1, cutoff=0.6)
         parent = name.rpartition(".")[0]
-        inside = sorted({key for key in known if key.rpartition(".")[0] == parent})
+        inside = sorted({key for key in keys if key.rpartition(".")[0] == parent})
         choices = f"; {parent} has {', '.join(key.rpartition('.')[2] for key in inside)}" if inside and parent else ""
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"{name}: there is no such key{choices}{hint} (a new key is added with +{name}=...)"
     return f"{text} {cause}"
 
 
-def _known_keys(arguments: Sequence[str]) -> list[str]:
+def _existing_keys(arguments: Sequence[str]) -> list[str]:
     """Return the groups and dotted keys of the config with the choices that the arguments made."""
     choices = [text for text in arguments if re.fullmatch(r"[a-z]+=[\w]+", text)]
     for overrides in (choices, []):

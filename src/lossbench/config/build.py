@@ -18,7 +18,7 @@ from hydra.utils import get_object, instantiate
 
 from lossbench.errors import UserError, one_line
 
-# Where a function or module of another signature stands, by the config group.
+# The adapter for a function or module of another signature, by the config group.
 _ADAPTERS = {
     "loss": "lossbench.objective.losses.external.External as function",
     "model": "lossbench.models.external.external as module",
@@ -134,8 +134,8 @@ def _explain_arguments(key: str, node: Mapping[str, Any], error: TypeError) -> s
     message += _hint_at_adapter(key, message)
     if "unexpected keyword argument" not in message:
         return message
-    known = [name for name in inspect.signature(get_object(node["_target_"])).parameters if name != "self"]
+    accepted = [name for name in inspect.signature(get_object(node["_target_"])).parameters if name != "self"]
     wrong = message.rsplit("'", 2)[-2]
-    near = get_close_matches(wrong, known, 1)
+    near = get_close_matches(wrong, accepted, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{node['_target_'].rsplit('.', 1)[-1]} takes {', '.join(known)}, got {wrong!r}{hint}"
+    return f"{node['_target_'].rsplit('.', 1)[-1]} takes {', '.join(accepted)}, got {wrong!r}{hint}"

@@ -128,14 +128,14 @@ def checkpoint_of(settings: RunSettings) -> Path | None:
     UserError
         Where there is no such file or run.
     """
-    said = settings.fit.resume_from
-    if said is None:
+    source = settings.fit.resume_from
+    if source is None:
         return None
-    for path in (Path(str(said)), checkpoint_path(settings.tracking.mlruns, str(said))):
+    for path in (Path(str(source)), checkpoint_path(settings.tracking.mlruns, str(source))):
         if os.path.isfile(path):  # not Path's own, which raises where a name is too long
             if not zipfile.is_zipfile(path):  # as torch writes them
-                raise UserError(f"ckpt_path={said!r} is a file, and no checkpoint")
+                raise UserError(f"ckpt_path={source!r} is a file, and no checkpoint")
             return path
     raise UserError(
-        f"ckpt_path is a checkpoint file or the id of a run trained with training.resume_every, got {said!r}"
+        f"ckpt_path is a checkpoint file or the id of a run trained with training.resume_every, got {source!r}"
     )

@@ -58,7 +58,7 @@ class SweepJob:
     Parameters
     ----------
     number
-        Its place in the sweep.
+        Which job of the sweep it is, from 0.
     sweep, parent
         Ids of the sweep's run in MLflow, and of its objective's.
     objective

@@ -80,7 +80,7 @@ def _check_trainer(settings: RunSettings) -> None:
 
 
 def _check_export(settings: RunSettings) -> None:
-    """Refuse to export a model with a person's own parts, which has to be told where their code is."""
+    """Refuse to export a model with a person's own parts: `lossbench export` asks where their code is."""
     for part, node in (("loss", settings.components.loss), ("model", settings.components.model)):
         try:
             rebuild(node, part)

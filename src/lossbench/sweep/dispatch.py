@@ -87,7 +87,7 @@ def _run(
     shared = jobs[0].config
     tuning = _tuning(jobs, config, loader)
     name = config.hydra.runtime.choices.get("comparison") or labels.sweep_name([job.config for job in jobs])
-    console, found = Console(), []
+    console, tunings = Console(), []
     if shared["sweep"]["dry_run"]:
         show_plan(store, look_back(store, jobs), jobs, console)
         return []
@@ -96,8 +96,8 @@ def _run(
     with recorded(store, str(name), jobs, left_out, console) as (record, earlier):
         record.artifacts.json(names, NAMES_OF_DATA)
         if tuning is not None:
-            found = tuned(tuning, store, record, workforce.launch, config.hydra.sweep.dir, console)
-            jobs = in_best_setting(found, jobs, config, loader)
+            tunings = tuned(tuning, store, record, workforce.launch, config.hydra.sweep.dir, console)
+            jobs = in_best_setting(tunings, jobs, config, loader)
         todo = earlier.todo(jobs)
         # Begun first, so that no process waits for the last job of another before it does its part.
         data = distinct_data([job.config for job in jobs])
@@ -115,8 +115,8 @@ def _run(
                 f"{len(broken)} of {len(jobs)} jobs could not start; the first ({' '.join(job.varying)}): "
                 f"{line_of(first._return_value)}"
             )
-    if found:
-        finish_tuning(found, record.id)
+    if tunings:
+        finish_tuning(tunings, record.id)
     return [[returns.get(index) or _kept(job, earlier) for index, job in enumerate(jobs)]]
 
 
@@ -146,8 +146,8 @@ def _launch(
 ) -> dict[int, JobReturn]:
     """Have the launcher run the jobs that are to do, and return how each ended, by its index among all."""
     values = [_values_of(job, record, earlier.checkpoint(job)) for job in jobs]
-    overrides = [[*job.overrides, *_overrides(own)] for job, own in zip(jobs, values, strict=True)]
-    configs = [_with(job.config, own) for job, own in zip(jobs, values, strict=True)]
+    overrides = [[*job.overrides, *_overrides(own_values)] for job, own_values in zip(jobs, values, strict=True)]
+    configs = [_with(job.config, own_values) for job, own_values in zip(jobs, values, strict=True)]
     return dict(zip(todo, workforce.launch(overrides, configs, todo), strict=True))
 
 

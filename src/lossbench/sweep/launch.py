@@ -33,7 +33,7 @@ class LaunchSettings:
     replicates
         Jobs that are trained together at most.
     cluster, parameters
-        Where the stacks are trained instead of here, and what submitit is told of it.
+        Where the stacks are trained instead of here, and submitit's settings for it.
     """
 
     processes: int | None
@@ -108,9 +108,9 @@ def launch(
             train(regrouped(plan_stacks(configs, number, settings.replicates), number), workers=cluster)
     elif workers is not None:
         _train_in(workers, train, configs, settings.replicates)
-    elif (own := settings.workers(len(configs))) is not None:
-        with own:
-            _train_in(own, train, configs, settings.replicates)
+    elif (started := settings.workers(len(configs))) is not None:
+        with started:
+            _train_in(started, train, configs, settings.replicates)
     else:
         train(plan_stacks(configs, 1, settings.replicates))
     return [returns[index] for index in wanted]

@@ -68,12 +68,12 @@ def run_all(
     for alone, indices in chunks:
         if not wanted.intersection(indices):
             continue
-        own = [configs[index] for index in indices]
+        chunk = [configs[index] for index in indices]
         recorded = [index in wanted for index in indices]
         if workers is None:
-            report(indices, run_chunk(own, recorded, alone, sweep_dir))
+            report(indices, run_chunk(chunk, recorded, alone, sweep_dir))
         else:
-            waiting[workers.submit(run_chunk, own, recorded, alone, sweep_dir)] = indices
+            waiting[workers.submit(run_chunk, chunk, recorded, alone, sweep_dir)] = indices
     for future in as_completed(waiting):
         report(waiting[future], future.result())
 
@@ -121,7 +121,7 @@ def plan_stacks(configs: Sequence[Config], processes: int, replicates: int) -> l
         kinds.setdefault(eligible.kind_key(run.job), []).extend(indices)
     for key, kinds in stacks.items():
         by_kind = [index for members in kinds.values() for index in members]
-        chunks += [(None, piece) for piece in _cut(_by_block_of_seeds(by_kind, configs), processes, limits[key])]
+        chunks += [(None, chunk) for chunk in _cut(_by_block_of_seeds(by_kind, configs), processes, limits[key])]
     # Long work first, so that no process waits for the last.
     return sorted(chunks, key=lambda chunk: -len(chunk[1]))
 
@@ -134,11 +134,11 @@ def _by_block_of_seeds(indices: Sequence[int], configs: Sequence[Config]) -> lis
 
 
 def _cut(indices: list[int], processes: int, limit: int) -> Iterable[list[int]]:
-    """Cut a stack into pieces within a limit, as many for each process, so that none waits for the last."""
-    pieces = max(-(-len(indices) // limit), min(processes, len(indices)))
-    pieces = min(len(indices), -(-pieces // processes) * processes)
-    each, more = divmod(len(indices), pieces)
-    bounds = [piece * each + min(piece, more) for piece in range(pieces + 1)]
+    """Cut a stack into chunks within a limit, as many for each process, so that none waits for the last."""
+    chunks = max(-(-len(indices) // limit), min(processes, len(indices)))
+    chunks = min(len(indices), -(-chunks // processes) * processes)
+    each, more = divmod(len(indices), chunks)
+    bounds = [number * each + min(number, more) for number in range(chunks + 1)]
     return [indices[start:stop] for start, stop in pairwise(bounds)]
 
 
