@@ -61,5 +61,5 @@ class Ddp(DDPStrategy):
 
 
 def strategy(name: str, ranks: Ranks) -> Ddp:
-    """Return Lightning's strategy of this name (one of `shared_batch.STRATEGIES`) for these ranks."""
+    """Return Lightning's strategy of this name (one of `lossbench.training.settings.STRATEGIES`) for these ranks."""
     return Ddp(cluster_environment=Standing(ranks), find_unused_parameters=name.endswith("_true"))

@@ -9,7 +9,6 @@ way (penalties on weights, a loss's own parameters) is whole on every rank, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,29 +16,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import pad
-
-from lossbench.errors import UserError
-
-STRATEGIES = ("ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
-
-
-def world_of(trainer: Mapping[str, Any]) -> int:
-    """Return how many processes a trainer config shares a run among; 1 without ``strategy: ddp``.
-
-    Raises
-    ------
-    UserError
-        For another strategy of several processes, or a number of devices that is none.
-    """
-    strategy = trainer.get("strategy", "auto")
-    if strategy not in STRATEGIES:
-        return 1
-    devices = trainer["devices"]
-    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
-        raise UserError(f"trainer.devices is a number of processes >= 1 with strategy={strategy}, got {devices!r}")
-    if trainer.get("num_nodes", 1) != 1:
-        raise UserError(f"trainer.num_nodes is 1: a run's processes share one machine, got {trainer['num_nodes']!r}")
-    return devices
 
 
 @dataclass(frozen=True)
