@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,16 @@ from lossbench.data.dataset import Dataset
 from lossbench.data.order import plan
 from lossbench.data.source import Source
 from lossbench.errors import UserError
+from lossbench.evaluation.catalogue import (
+    FACTS,
+    METRICS,
+    AddedMetric,
+    checked_direction,
+    checked_rope,
+    direction,
+    names_for,
+    without_facts,
+)
 from lossbench.models.forward import attach_head, scores_of
 from lossbench.models.initial import build
 from lossbench.models.network import Network
@@ -141,18 +152,39 @@ def collection(config: Mapping[str, Any], task: Task) -> MetricCollection:
     """Build the final evaluation's torchmetrics for a task."""
     from lossbench.evaluation.collection import build as build_collection
 
+    for name, node in config["metrics"].items():
+        if isinstance(node, Mapping):
+            _written_facts(name, node)
     with blame("metrics"):
-        return build_collection(component(config, "metrics"), task)
+        return build_collection(component({"metrics": without_facts(config["metrics"])}, "metrics"), task)
 
 
-def direction_of(config: Mapping[str, Any], metric: str, task: Task) -> str | None:
-    """Return ``max`` or ``min`` as the metric itself says by ``higher_is_better``; None where it does not."""
-    made = collection(config, task)
-    for name in sorted(set(metric.split("/")) & set(config["metrics"])):
-        better = made[name].higher_is_better if name in made else None
-        if better is not None:
-            return "max" if better else "min"
-    return None
+def added_facts(config: Mapping[str, Any], task: Task) -> dict[str, AddedMetric]:
+    """Return what is known of a config's added metrics: what their YAML says, else their own ``higher_is_better``."""
+    added = {name: node for name, node in added_metrics(config).items() if name not in METRICS}
+    if not added:
+        return {}
+    built = collection({"metrics": added}, task)
+    facts = {name: _written_facts(name, node) for name, node in added.items()}
+    for name, written in facts.items():
+        higher = built[name].higher_is_better if name in built else None
+        if written.better is None and higher is not None:
+            facts[name] = replace(written, better="max" if higher else "min")
+    return facts
+
+
+def _written_facts(name: str, node: Mapping[str, Any]) -> AddedMetric:
+    """Return what the YAML of an added metric says of it beside its arguments."""
+    written = {key: node[key] for key in FACTS if node.get(key) is not None}
+    if written and name in METRICS:
+        key = next(iter(written))
+        raise UserError(f"metrics.{name}.{key} is for metrics of your own, and {name} is built in: "
+                        f"say compare.{'direction' if key == 'better' else key}={written[key]}")  # fmt: skip
+    better, rope = written.get("better"), written.get("rope")
+    return AddedMetric(
+        None if better is None else checked_direction(f"metrics.{name}.better", better),
+        None if rope is None else checked_rope(f"metrics.{name}.rope", rope),
+    )
 
 
 def added_metrics(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,14 +226,11 @@ def _require_two_rows(job: Job, world: int) -> None:
 
 
 def _rule(select: Mapping[str, Any], task: Task) -> Rule:
-    from lossbench.evaluation.metrics import DIRECTION, names_for
-
     metric = select["metric"]
     if metric is None:
         return Rule(None, True, select["patience"], select["min_delta"])
-    # The calibration error is not computed every epoch, and not every metric exists for every number of classes.
-    known = [f"val/{name}" for name in names_for(task.n_classes, ece=False)]
+    known = [f"val/{name}" for name in names_for(task.n_classes, per_epoch=True)]
     if str(metric).startswith("val/") and metric not in known:
         raise ValueError(f"select.metric is one of {', '.join(known)}, got {metric!r}")
-    maximize = DIRECTION.get(str(metric).removeprefix("val/")) == "max"
+    maximize = str(metric).startswith("val/") and direction(str(metric)) == "max"
     return Rule(metric, maximize, select["patience"], select["min_delta"])
