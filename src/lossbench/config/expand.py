@@ -207,13 +207,16 @@ class Composed:
         return node
 
 
-def document(loader: ConfigLoader, path: str) -> dict[str, Any] | None:
-    """Return a YAML of the search path that is not part of the config, a person's own before ours; None without one."""
-    for source in loader.get_sources():
+def document(loader: ConfigLoader, path: str) -> dict[str, Any]:
+    """Return a YAML of the search path that is not part of the config; a key of a person's own file replaces ours."""
+    merged: dict[str, Any] = {}
+    for source in reversed(loader.get_sources()):
+        if source.available() and source.is_group(path):
+            raise UserError(f"conf/{path} is a folder: what its files held are keys of one file now, conf/{path}.yaml")
         if source.available() and source.is_config(path):
-            found = OmegaConf.to_container(source.load_config(path).config, resolve=True)
-            return {str(key): value for key, value in found.items()} if isinstance(found, dict) else None
-    return None
+            content = OmegaConf.to_container(source.load_config(path).config, resolve=True)
+            merged |= {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+    return merged
 
 
 def _copy(node: Any) -> Any:
