@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from cataloguing.entries import TWO, Entry
+from catalogue.entries import TWO, Entry
 from torch import Tensor
 
 from lossbench.objective.loss import Loss
