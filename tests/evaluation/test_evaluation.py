@@ -189,7 +189,7 @@ def test_errors_name_the_split_and_the_value():
 def test_imports_stay_light():
     code = """
 import sys
-import lossbench.evaluation.calibration, lossbench.runs.figures
+import lossbench.evaluation.calibration, lossbench.evaluation.catalogue
 import lossbench.evaluation.metrics, lossbench.evaluation.thresholds
 print("torch" in sys.modules)
 import lossbench.evaluation.evaluation

@@ -379,7 +379,7 @@ def test_threads_are_the_runs_own(config, monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_record_does_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     record.environment.cache_clear()
     try:
-        monkeypatch.setattr(record.composition, "project", lambda: tmp_path)
+        monkeypatch.setattr(record.compose, "project", lambda: tmp_path)
         assert "mlflow.source.git.commit" not in record.environment()
         record.environment.cache_clear()
         monkeypatch.setenv("PATH", "")
