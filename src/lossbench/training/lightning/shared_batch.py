@@ -2,9 +2,9 @@
 
 The objective is computed of the whole batch on every rank, so that weighted means, losses of whole batches, penalties
 on outputs and an uneven last batch are what they are for one process. Its gradient reaches the network through each
-rank's own rows alone: the sum over the ranks is the gradient of one process, and `gathered` multiplies by the number of
-ranks what averaging the gradients (torch's DistributedDataParallel) divides by it. What reaches a parameter by another
-way (penalties on weights, a loss's own parameters) is whole on every rank, and its average is itself.
+rank's own rows alone: the sum over the ranks is the gradient of one process, and `Ranks.gather` multiplies by the
+number of ranks what averaging the gradients (torch's DistributedDataParallel) divides by it. What reaches a parameter
+by another way (penalties on weights, a loss's own parameters) is whole on every rank, and its average is itself.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ class Ranks:
         start = self.own * each + min(self.own, more)
         return slice(start, start + each + (self.own < more))
 
-    def gathered(self, own: Tensor, rows: int) -> Tensor:
+    def gather(self, part: Tensor, rows: int) -> Tensor:
         """Return (rows, ...) of this rank's share of them (n, ...), differentiable, on every rank the same."""
         share = self.share(rows)
-        whole: Tensor = _Sum.apply(pad(own, [0, 0] * (own.ndim - 1) + [share.start, rows - share.stop]))
+        whole: Tensor = _Sum.apply(pad(part, [0, 0] * (part.ndim - 1) + [share.start, rows - share.stop]))
         return whole
 
 
@@ -87,8 +87,8 @@ class _Sum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(_: Any, own: Tensor) -> Tensor:
-        whole = own.clone(memory_format=torch.contiguous_format)
+    def forward(_: Any, part: Tensor) -> Tensor:
+        whole = part.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(whole)
         return whole
 
