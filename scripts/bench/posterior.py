@@ -33,7 +33,8 @@ from lossbench.models.forward import scores_of
 from lossbench.objective.posterior import recover_posterior
 from lossbench.processes.workers import available, context
 from lossbench.runs.execute import fit
-from lossbench.runs.prepare import draw, prepare
+from lossbench.runs.prepare import draw, prepare_job
+from lossbench.runs.settings import read_settings
 from lossbench.runs.train import evaluate_job
 from lossbench.training.fit import Diverged
 from lossbench.training.job import Job
@@ -146,12 +147,13 @@ def measure(seeds: list[int], overrides: list[str], claims_alone: bool) -> Found
             if sampler not in drawn:  # all objectives of a seed share its draw
                 drawn[sampler] = draw(compose([*common, f"seed={seed}", f"data.sampler={sampler}"]))
             try:
-                job = prepare({**config, "seed": seed}, drawn[sampler])
+                job = prepare_job({**config, "seed": seed}, drawn[sampler])
                 if claims_alone and job.objective.loss.posterior != "gradient":
                     continue
-                if eligible.why_alone(config, job) is None:
-                    kind = eligible.kind_key(config, job)
-                    stacks.setdefault(eligible.stack_key(config, job), []).append((name, job, kind))
+                asked = read_settings(config).fit
+                if eligible.why_alone(job, asked) is None:
+                    kind = eligible.kind_key(job)
+                    stacks.setdefault(eligible.stack_key(job, asked), []).append((name, job, kind))
                     continue
                 fit(job, config, run_id="posterior")
                 done.append((name, job))

@@ -13,6 +13,7 @@ import pytest
 
 from commands import Command
 from lossbench.config.compose import compose
+from lossbench.runs import engines
 from lossbench.sweep import stacks
 from lossbench.tracking import read
 from lossbench.tracking.read import history
@@ -174,7 +175,7 @@ def test_an_interrupted_stack_is_killed_with_its_params(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stacks, "_fit", interrupted)
+    monkeypatch.setattr(engines, "train_as_stack", interrupted)
     status, out, err = command("loss=focal", "seed=0,1", *QUICK)
     assert (status, err.splitlines()[-1]) == (130, "lossbench: interrupted")
     assert "no job finished" in out
@@ -234,10 +235,10 @@ def test_a_stack_is_cut_for_every_process_and_kinds_stay_together() -> None:
             made = compose(["loss=focal", f"loss.gamma={gamma}", f"seed={seed}", "data.test_rows=50"])
             made["trainer"] = base["trainer"]
             configs.append(made)
-    assert [len(places) for _, places in stacks.plan(configs, processes=1, replicates=256)] == [12]
-    assert [len(places) for _, places in stacks.plan(configs, processes=2, replicates=256)] == [6, 6]
-    assert [len(places) for _, places in stacks.plan(configs, processes=2, replicates=5)] == [3, 3, 3, 3]
-    chunks = stacks.plan(configs, processes=2, replicates=256)
+    assert [len(places) for _, places in stacks.plan_stacks(configs, processes=1, replicates=256)] == [12]
+    assert [len(places) for _, places in stacks.plan_stacks(configs, processes=2, replicates=256)] == [6, 6]
+    assert [len(places) for _, places in stacks.plan_stacks(configs, processes=2, replicates=5)] == [3, 3, 3, 3]
+    chunks = stacks.plan_stacks(configs, processes=2, replicates=256)
     assert sorted(place for _, places in chunks for place in places) == list(range(12))
 
 
@@ -246,7 +247,7 @@ def test_chunks_go_from_seeds_to_seeds_with_all_kinds(monkeypatch: pytest.Monkey
     monkeypatch.setattr(stacks, "_SEEDS_TOGETHER", 2)
     short = ("trainer.max_epochs=2", "data.test_rows=50")
     configs = [compose([f"loss={loss}", f"seed={seed}", *short]) for loss in ("focal", "brier") for seed in range(6)]
-    chunks = stacks.plan(configs, processes=1, replicates=4)
+    chunks = stacks.plan_stacks(configs, processes=1, replicates=4)
     found = [[(configs[place]["choices"]["loss"], configs[place]["seed"]) for place in places] for _, places in chunks]
     assert found == [[(loss, seed) for loss in ("focal", "brier") for seed in two] for two in ((0, 1), (2, 3), (4, 5))]
 

@@ -9,29 +9,29 @@ import pytest
 
 from commands import TINY, run_command
 from lossbench.errors import UserError
-from lossbench.sweep.cluster import pool
-from lossbench.sweep.stacks import gathered
+from lossbench.sweep.cluster import submitting_to
+from lossbench.sweep.stacks import regrouped
 from lossbench.tracking import read
 from lossbench.tracking.store.open import open_store
 
 
-def test_single_jobs_aregathered_for_each_worker_and_stacks_stay() -> None:
+def test_single_jobs_are_regrouped_for_each_worker_and_stacks_stay() -> None:
     chunks = [(None, [0, 1, 2]), ("a", [3]), ("b", [4]), ("a", [5]), ("a", [6]), (None, [7])]
-    assert gathered(chunks, 2) == [(None, [0, 1, 2]), (None, [7]), ("a", [3, 6]), ("a", [5]), ("b", [4])]
+    assert regrouped(chunks, 2) == [(None, [0, 1, 2]), (None, [7]), ("a", [3, 6]), ("a", [5]), ("b", [4])]
 
 
 def test_wrong_parameters_are_the_users(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     with (
         pytest.raises(UserError, match=r"hydra.launcher.parameters: .*nothing"),
-        pool("local", tmp_path, {"nothing": 1}),
+        submitting_to("local", tmp_path, {"nothing": 1}),
     ):
         pass
 
 
 def test_without_submitit_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UserError, match=r"pip install 'lossbench\[cluster\]'"), pool("local", tmp_path, {}):
+    with pytest.raises(UserError, match=r"pip install 'lossbench\[cluster\]'"), submitting_to("local", tmp_path, {}):
         pass
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -84,10 +84,9 @@ def _show(
 
 def _collection(predictor: Predictor) -> MetricCollection | None:
     """Return the torchmetrics that the run's config adds to lossbench's own, which are equal to 1e-8."""
-    from lossbench.runs.prepare import added_metrics, collection
+    from lossbench.runs.metrics import build_added_metrics
 
-    added: dict[str, Any] = added_metrics(predictor.config)
     try:
-        return collection({"metrics": added}, predictor.task) if added else None
+        return build_added_metrics(predictor.config["metrics"], predictor.task)
     except ImportError as error:
         raise UserError(f"the run's own metrics cannot be built: {error}") from error

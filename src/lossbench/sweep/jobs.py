@@ -15,6 +15,7 @@ from lossbench.errors import CannotServe, UserError
 
 if TYPE_CHECKING:
     from lossbench.data.dataset import Dataset
+    from lossbench.runs.settings import RunSettings
     from lossbench.task import Task
 
 
@@ -54,26 +55,28 @@ def check_jobs(
     UserError
         For the first job that is refused, naming it; or where every job is left out.
     """
-    from lossbench.runs.prepare import draw
+    from lossbench.runs.prepare import prepare_data
+    from lossbench.runs.settings import read_settings
     from lossbench.runs.validate import check_around
 
     common = set.intersection(*(set(overrides) for overrides in combinations))
     drawn: dict[str, Dataset] = {}
-    refusals: dict[tuple[str, type], CannotServe | None] = {}
+    refusals: dict[str, CannotServe | None] = {}
     jobs: list[PlannedJob] = []
     left_out: list[LeftOut] = []
     twins: Counter[str] = Counter()
     digests.forget()
     for number, (overrides, config) in enumerate(zip(combinations, configs, strict=True)):
-        objective = objective_fingerprint(config), type(config["seed"])
+        objective = objective_fingerprint(config)
         try:
+            settings = read_settings(config)
             # One draw serves all objectives: parts are checked against its task, not its rows.
-            key = fingerprint({"data": config["data"]}, REPLICATE_KEYS)
+            key = fingerprint({"data": settings.data}, REPLICATE_KEYS)
             if key not in drawn:
-                drawn[key] = draw(config)
+                drawn[key] = prepare_data(settings.data)
             if objective not in refusals:
-                refusals[objective] = _refusal(config, drawn[key])
-            check_around(config, drawn[key].task)
+                refusals[objective] = _refusal(settings, drawn[key])
+            check_around(settings, drawn[key].task)
         except UserError as error:
             raise UserError(f"job {number} ({' '.join(_varying(overrides, common))}): {error}") from error
         refusal = refusals[objective]
@@ -101,7 +104,7 @@ def names_of_data(jobs: Sequence[PlannedJob]) -> dict[str, dict[str, list[str]]]
     first: dict[str, dict[str, Any]] = {}
     for job in jobs:
         first.setdefault(str(job.config["choices"].get("data")), job.config)
-    drawn = {data: dataset_cache.dataset(config) for data, config in first.items()}
+    drawn = {data: dataset_cache.dataset_of(config["data"], config["seed"]) for data, config in first.items()}
     return {
         data: {"classes": list(dataset.task.class_names), "features": list(dataset.feature_names)}
         for data, dataset in drawn.items()
@@ -114,12 +117,12 @@ def sweep_identity(jobs: Sequence[PlannedJob]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _refusal(config: dict[str, Any], dataset: Dataset) -> CannotServe | None:
+def _refusal(settings: RunSettings, dataset: Dataset) -> CannotServe | None:
     """Build a job's parts; return why they cannot serve the task or each other, if so."""
-    from lossbench.runs.prepare import prepare
+    from lossbench.runs.prepare import build_job
 
     try:
-        prepare(config, dataset)
+        build_job(settings, dataset)
     except CannotServe as refusal:
         return refusal
     return None
@@ -140,7 +143,7 @@ def compared(jobs: Sequence[PlannedJob], labels: Sequence[str]) -> list[str]:
 def _told_the_direction(jobs: list[PlannedJob], task: Task) -> list[PlannedJob]:
     """Let a metric of a person's own say which way it is better, where it is the one that is judged."""
     from lossbench.evaluation.catalogue import DIRECTION
-    from lossbench.runs.prepare import direction_of
+    from lossbench.runs.metrics import direction_of
 
     config = jobs[0].config
     metric, given = config["compare"]["metric"], config["compare"]["direction"]
@@ -149,7 +152,7 @@ def _told_the_direction(jobs: list[PlannedJob], task: Task) -> list[PlannedJob]:
     parts = set() if metric is None or given is not None else set(metric.split("/"))
     if not parts & set(config["metrics"]) or parts & set(DIRECTION):
         return jobs
-    way = direction_of(config, metric, task)
+    way = direction_of(config["metrics"], metric, task)
     return [replace(job, config={**job.config, "compare": {**job.config["compare"], "direction": way}}) for job in jobs]
 
 

@@ -14,7 +14,7 @@ from lossbench.config.compose import compose, conf_dir
 from lossbench.config.expand import document
 from lossbench.data.dataset import Dataset
 from lossbench.errors import UserError
-from lossbench.runs.prepare import draw, prepare
+from lossbench.runs.prepare import draw, prepare_job
 from lossbench.sweep.tuning.space import check_changes, space, start
 
 DOCUMENTS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((conf_dir() / "search").glob("*.yaml"))}
@@ -49,7 +49,7 @@ def test_every_space_serves_its_component(group: str, name: str, dataset: Datase
         assert domain.value(begun[domain.key]) == node[leaf]
         for value in domain.choices or (domain.value(domain.low), domain.value(domain.high)):
             node[leaf] = value
-            prepare(config, dataset)
+            prepare_job(config, dataset)
 
 
 def _walk(config: dict[str, Any], key: str) -> tuple[Any, str]:

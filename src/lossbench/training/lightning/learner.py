@@ -127,7 +127,7 @@ class Learner(L.LightningModule):
         epoch = self.current_epoch
         # Masks are drawn on the CPU, for whole batches; a user's own module draws where it computes, for its share.
         ours = isinstance(self.network, Network)
-        seed = randomness.integer(self.job.seed, "dropout", epoch) + (0 if ours else self.ranks.own)
+        seed = randomness.integer(self.job.seed, "dropout", epoch) + (0 if ours else self.ranks.rank)
         self._noise = torch.Generator("cpu" if ours else self.device).manual_seed(seed)
         self.objective.at_epoch(epoch)
         self.trainer.datamodule.set_epoch(epoch)  # type: ignore[attr-defined]
@@ -164,7 +164,7 @@ class Learner(L.LightningModule):
             raise Diverged(f"a parameter became {float(values[~finite][0])} in epoch {epoch}")
         if self._scheduler is not None:
             row["train/lr"] = float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-        if self.ranks.own == 0:
+        if self.ranks.rank == 0:
             row |= self._validate()
         if self.ranks.world > 1:
             # Whole, on one rank: what selects, stops and schedules must be the same to the last bit on all.
