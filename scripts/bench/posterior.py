@@ -30,7 +30,7 @@ from lossbench.data.dataset import Dataset
 from lossbench.errors import CannotServe
 from lossbench.evaluation.metrics import compute
 from lossbench.models.forward import scores_of
-from lossbench.objective.posterior import posterior
+from lossbench.objective.posterior import recover_posterior
 from lossbench.processes.workers import available, context
 from lossbench.runs.execute import fit
 from lossbench.runs.prepare import draw, prepare_job
@@ -120,7 +120,7 @@ def judged(job: Job) -> Row:
         scores = torch.as_tensor(scores_of(job.network, test.x))
         rates = job.dataset.sampling_rates
         rates = None if rates is None else torch.as_tensor(rates)
-        found = posterior(loss, scores, job.objective.class_weights, rates)
+        found = recover_posterior(loss, scores, job.objective.class_weights, rates)
         row.gradient.append(ece(test.y, found.numpy()))
     return row
 

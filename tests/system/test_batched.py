@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lossbench.cli.main import dispatch
+from commands import Command
 from lossbench.config.compose import compose
 from lossbench.runs import engines
 from lossbench.sweep import stacks
@@ -21,7 +20,6 @@ from lossbench.tracking.read import history
 from lossbench.tracking.store.open import Store, open_store
 
 QUICK = ("trainer.max_epochs=3", "data.test_rows=400", "data.negatives=600", "data.positives=60")
-Command = Callable[..., tuple[int, str, str]]
 # Figures that depend on the clock.
 TIMED = ("metrics.seconds",)
 
@@ -34,25 +32,9 @@ def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(
-    mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    """Run a sweep in this process, where imports cost nothing."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        given = ["-m", *arguments, f"paths.mlruns={mlruns}"]
-        monkeypatch.setattr(sys, "argv", ["lossbench", *given])
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            status = dispatch(given)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return status, *capsys.readouterr()
-
-    return run
+def command(command: Command, mlruns: Path) -> Command:
+    """Run a sweep over the store of this file."""
+    return lambda *arguments: command("-m", *arguments, f"paths.mlruns={mlruns}")
 
 
 def swept(store: Store) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from lossbench.errors import UserError
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-    from lossbench.inference.assess import Judged
+    from lossbench.inference.assess import Assessment
     from lossbench.inference.predictor import Predictor
 
 
@@ -38,11 +38,11 @@ def main(arguments: Sequence[str]) -> int:
 
     store = store_from(given)
     predictor, found = predictor_from(store, given)
-    from lossbench.inference.assess import judge
+    from lossbench.inference.assess import assess
 
     target = given.target or str(predictor.config["data"].get("target", "target"))
     more = _collection(predictor) if given.trust else None
-    judged = judge(predictor, blocks_from(given, predictor), target, more)
+    judged = assess(predictor, blocks_from(given, predictor), target, more)
     recorded = store.client.get_run(found.run_id).data.metrics
     rows = [(name, value, recorded.get(f"test/{name}", float("nan"))) for name, value in judged.metrics.items()]
     if given.format == "json":
@@ -63,7 +63,7 @@ def _show(
     console: Console,
     table: str,
     rows: Sequence[tuple[str, float, float]],
-    judged: Judged,
+    judged: Assessment,
     thresholds: Mapping[str, float],
 ) -> None:
     shown = Table()

@@ -12,7 +12,7 @@ from torch import nn
 
 from lossbench.config.build import blame, build_component
 from lossbench.data.dataset import Dataset
-from lossbench.data.order import plan
+from lossbench.data.order import plan_batches
 from lossbench.data.source import Source
 from lossbench.errors import UserError
 from lossbench.evaluation.catalogue import direction, names_for
@@ -170,7 +170,9 @@ def _require_two_rows(job: Job, world: int) -> None:
         return
     dataset, rows = job.dataset, len(job.dataset.train)
     size = rows if dataset.batch_size is None else dataset.batch_size
-    batches = plan(torch.as_tensor(dataset.train.y), size, job.seed, 0, stratified=job.batch_order == "stratified")
+    batches = plan_batches(
+        torch.as_tensor(dataset.train.y), size, job.seed, 0, stratified=job.batch_order == "stratified"
+    )
     fewest = min(len(batch) for batch in batches)
     if fewest == 1:
         raise UserError(

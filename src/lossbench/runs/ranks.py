@@ -125,7 +125,7 @@ def group(ranks: Ranks, meeting: Path, accelerator: str) -> Iterator[None]:
     os.environ.update(added)
     try:
         address = meeting.absolute().as_uri()
-        dist.init_process_group(backend, address, PATIENCE, world_size=ranks.world, rank=ranks.own)
+        dist.init_process_group(backend, address, PATIENCE, world_size=ranks.world, rank=ranks.rank)
     finally:
         for name in added:
             del os.environ[name]
@@ -139,11 +139,11 @@ def _start(config: dict[str, Any], run_id: str, ranks: Ranks, meeting: Path, res
     start = context(RUN)
     here, there = start.Pipe()
     process: BaseProcess = start.Process(  # type: ignore[attr-defined]  # BaseContext lacks it
-        target=_rank, args=(config, run_id, ranks, meeting, resume_from, there), name=f"rank-{ranks.own}"
+        target=_rank, args=(config, run_id, ranks, meeting, resume_from, there), name=f"rank-{ranks.rank}"
     )
     process.start()
     there.close()
-    return _Other(ranks.own, process, here)
+    return _Other(ranks.rank, process, here)
 
 
 def _rank(

@@ -67,10 +67,10 @@ def _is_shipped(trainer: TrainerSettings) -> bool:
 
 
 def _check_trainer(settings: RunSettings) -> None:
-    from lossbench.training.lightning.trainer import build_trainer, quiet
+    from lossbench.training.lightning.trainer import build_trainer, hide_tips
 
     asked = settings.fit
-    with quiet():
+    with hide_tips():
         build_trainer(
             asked.trainer,
             build_components(asked.callbacks, "callbacks"),

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from commands import TINY
 from lossbench.tracking import read
 
-TINY = ("trainer.max_epochs=2", "data.test_rows=200", "data.negatives=150", "data.positives=30")
 DOUBLE = ("trainer.precision=64-true", *TINY)
 MINE = """
 import os, signal, time

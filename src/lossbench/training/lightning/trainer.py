@@ -133,8 +133,8 @@ def fit(
         ours.append(LiveBar(job.rule.metric))
     learner = Learner(job, report, ranks)
     # A profiler's report is an INFO line like the others.
-    with quiet(logging.INFO if settings.others.get("profiler") else logging.WARNING), _interruptible():
-        trainer = build_trainer(settings, [*ours, *callbacks], loggers, epochs=job.epochs, rank=ranks.own)
+    with hide_tips(logging.INFO if settings.others.get("profiler") else logging.WARNING), _interruptible():
+        trainer = build_trainer(settings, [*ours, *callbacks], loggers, epochs=job.epochs, rank=ranks.rank)
         start = time.perf_counter()
         try:
             trainer.fit(learner, datamodule=DataModule(job), ckpt_path=resume_from, weights_only=True)
@@ -168,7 +168,7 @@ def _interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def quiet(level: int = logging.WARNING) -> Iterator[None]:
+def hide_tips(level: int = logging.WARNING) -> Iterator[None]:
     """Keep Lightning's tips and hardware lines out of the terminal; its warnings and errors stay."""
     logger = logging.getLogger("lightning.pytorch")
     before = logger.level

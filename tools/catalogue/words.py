@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from cataloguing.docstrings import parse
-from cataloguing.markdown import inline, paragraph
+from catalogue.docstrings import parse
+from catalogue.markdown import inline, paragraph
 
 from lossbench.config.compose import project
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cataloguing.entries import TWO, Entry
-from cataloguing.markdown import inline, item, quantity, table
-from cataloguing.words import about, code, file, needs
+from catalogue.entries import TWO, Entry
+from catalogue.markdown import inline, item, quantity, table
+from catalogue.words import about, code, file, needs
 
 
 def weighting_section(weightings: list[Entry]) -> list[str]:

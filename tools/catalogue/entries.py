@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cataloguing.docstrings import Docstring, parse
+from catalogue.docstrings import Docstring, parse
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from cataloguing.catalogue import catalogue
-from cataloguing.page import PICTURES, not_stacking
+from catalogue.build import build_catalogue
+from catalogue.page import PICTURES, not_stacking
 
 from lossbench.config.compose import project
 
 docs = project() / "docs"
-made = catalogue()
+made = build_catalogue()
 pictures = made.pictures()
 folder = docs / PICTURES
 folder.mkdir(exist_ok=True)

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from cataloguing.entries import TWO, Entry
+from catalogue.entries import TWO, Entry
 from torch import Tensor
 
 from lossbench.objective.loss import Loss
 from lossbench.objective.losses.embedding import CosineHead
 from lossbench.objective.losses.likelihood import cross_entropy
-from lossbench.objective.posterior import posterior
+from lossbench.objective.posterior import recover_posterior
 from lossbench.objective.prediction import Prediction
 
 REACH = 5.0
@@ -66,7 +66,7 @@ def curves(entry: Entry) -> Curves:
     column = scores.unsqueeze(-1)
     with torch.no_grad():
         link = loss.link.probs(column)[:, 1]
-    behind = posterior(loss, column)[:, 1] if loss.posterior == "gradient" else scores.new_empty(0)
+    behind = recover_posterior(loss, column)[:, 1] if loss.posterior == "gradient" else scores.new_empty(0)
     return Curves(
         score=_rounded(scores),
         **{name: _rounded(value) for name, (value, _) in found.items()},

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cataloguing.curves import Curves, curves
-from cataloguing.entries import Entry, entries
-from cataloguing.page import PICTURES, page
-from cataloguing.pictures import svg
+from catalogue.curves import Curves, curves
+from catalogue.entries import Entry, entries
+from catalogue.page import PICTURES, page
+from catalogue.pictures import svg
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Catalogue:
         }
 
 
-def catalogue() -> Catalogue:
+def build_catalogue() -> Catalogue:
     losses = entries("loss")
     drawn = {entry.name: curves(entry) for entry in losses}
     return Catalogue(losses, drawn, page(losses, drawn, entries("weighting"), entries("regularizer")))

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
-from cataloguing.curves import REACH, Curves
+from catalogue.curves import REACH, Curves
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 

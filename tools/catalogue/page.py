@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import groupby
 from types import ModuleType
 
-from cataloguing.curves import FIXED_SCORES, FIXED_TARGETS, REACH, Curves
-from cataloguing.docstrings import sentences
-from cataloguing.entries import TWO, Entry
-from cataloguing.markdown import block, inline, item, paragraph, quantity, table
-from cataloguing.others import regularizer_section, weighting_section
-from cataloguing.pictures import LOSS_AXIS, SLOPE_AXIS, axes_of
-from cataloguing.words import STACKS, about, code, file, needs, words, yes
+from catalogue.curves import FIXED_SCORES, FIXED_TARGETS, REACH, Curves
+from catalogue.docstrings import sentences
+from catalogue.entries import TWO, Entry
+from catalogue.markdown import block, inline, item, paragraph, quantity, table
+from catalogue.others import regularizer_section, weighting_section
+from catalogue.pictures import LOSS_AXIS, SLOPE_AXIS, axes_of
+from catalogue.words import STACKS, about, code, file, needs, words, yes
 
 PICTURES = "catalogue"  # beside the page
 # Families in the order in which one meets them; others follow by name.
