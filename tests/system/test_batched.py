@@ -56,7 +56,7 @@ def command(
 
 
 def swept(store: Store) -> pd.DataFrame:
-    runs = read.runs(store, read.last_sweep(store).id)
+    runs = read.runs(store, read.find_sweep(store, "last").id)
     return runs[runs["role"] == "run"].set_index("name").sort_index()
 
 

@@ -55,7 +55,7 @@ def test_a_sweep_by_the_local_executor_is_what_it_is_here(
         assert dispatch(given) == 0
         for number, handler in before.items():
             signal.signal(number, handler)
-        runs = read.runs(store, read.last_sweep(store).id)
+        runs = read.runs(store, read.find_sweep(store, "last").id)
         tables.append(runs[runs["role"] == "run"].set_index("name")["metrics.test/log_loss"].sort_index())
     assert "Traceback" not in capfd.readouterr().err
     assert len(tables[0]) == 8

@@ -249,7 +249,7 @@ def test_a_sweep_records_three_levels_and_ends_in_a_leaderboard(lossbench: Comma
     assert "test/auroc (higher is better)" in ended.out
     assert "class prior" in ended.out
     assert "Bayes rule" in ended.out
-    sweep = read.last_sweep(store)
+    sweep = read.find_sweep(store, "last")
     assert sweep.status == "FINISHED"
     runs = read.runs(store, sweep.id)
     jobs = runs[runs["role"] == "run"]
@@ -326,7 +326,7 @@ def test_jobs_that_cannot_serve_are_left_out_and_listed(lossbench: Command, stor
     assert ended.status == 0, ended.err
     assert "1 job left out, which is no failure" in ended.out
     assert "weighting=explicit" in ended.out
-    assert read.last_sweep(store).status == "FINISHED"
+    assert read.find_sweep(store, "last").status == "FINISHED"
 
 
 def test_a_job_that_raises_is_recorded_and_the_others_run(lossbench: Command, store: Store, tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_a_job_that_raises_is_recorded_and_the_others_run(lossbench: Command, st
     assert "1 job did not finish" in ended.out
     assert "optimizer.lr=1e+30" in ended.out
     assert "1 of 2 jobs failed" in ended.err
-    sweep = read.last_sweep(store)
+    sweep = read.find_sweep(store, "last")
     assert sweep.status == "FAILED"
     runs = read.runs(store, sweep.id)
     failed = runs[runs["status"] == "FAILED"].iloc[0]
@@ -348,7 +348,7 @@ def test_a_job_that_raises_is_recorded_and_the_others_run(lossbench: Command, st
 def test_a_comparison_document_sets_its_own_sweep(lossbench: Command, store: Store) -> None:
     ended = lossbench("comparison=demo", "seed=range(2)", *QUICK)
     assert ended.status == 0, ended.err
-    sweep = read.last_sweep(store)
+    sweep = read.find_sweep(store, "last")
     assert sweep.name == "demo"
     assert statuses(store, sweep.id)["FINISHED"] == 6
 
@@ -356,7 +356,7 @@ def test_a_comparison_document_sets_its_own_sweep(lossbench: Command, store: Sto
 def test_folds_pair_within_a_table(lossbench: Command, store: Store) -> None:
     ended = lossbench("-m", "data=iris", "data.fold=range(3)", "loss=cross_entropy,focal", "trainer.max_epochs=2")
     assert ended.status == 0, ended.err
-    runs = read.runs(store, read.last_sweep(store).id)
+    runs = read.runs(store, read.find_sweep(store, "last").id)
     assert sorted(runs[runs["role"] == "run"]["params.fold"].unique()) == [0, 1, 2]
     assert (runs[runs["role"] == "run"].groupby("objective").size() == 3).all()
 
@@ -365,10 +365,10 @@ def test_folds_pair_within_a_table(lossbench: Command, store: Store) -> None:
 def test_the_joblib_launcher_gives_the_same_numbers(lossbench: Command, mlruns: Path, store: Store) -> None:
     sweep = ["-m", "loss=cross_entropy,focal", "seed=range(2)", *QUICK]
     assert lossbench(*sweep, "hydra/launcher=basic").status == 0
-    one = read.runs(store, read.last_sweep(store).id)
+    one = read.runs(store, read.find_sweep(store, "last").id)
     ended = shell(*sweep, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"paths.mlruns={mlruns}", cwd=mlruns)
     assert ended.status == 0, ended.err
-    two = read.runs(store, read.last_sweep(store).id)
+    two = read.runs(store, read.find_sweep(store, "last").id)
     assert set(one["sweep"]).isdisjoint(two["sweep"])
     columns = [column for column in one if column.startswith("metrics.test/")]
     pd.testing.assert_frame_equal(
@@ -411,7 +411,7 @@ def test_ctrl_c_in_a_sweep_leaves_a_truthful_record(mlruns: Path, store: Store, 
     assert found["FINISHED"] >= 2
     assert set(found.index) <= {"FINISHED", "KILLED"}
     assert running(own) == 0
-    assert read.last_sweep(own).status == "KILLED"
+    assert read.find_sweep(own, "last").status == "KILLED"
 
 
 def test_ctrl_c_in_a_run_records_it_as_killed(mlruns: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     )  # fmt: skip
     assert status == 0
     store = open_store(mlruns)
-    sweep = read.last_sweep(store).id
+    sweep = read.find_sweep(store, "last").id
     runs = read.runs(store, sweep)
     return Project(store, path, sweep, runs[runs["role"] == "run"].reset_index(drop=True))
 

@@ -19,8 +19,8 @@ import pytest
 from lossbench.cli.main import dispatch
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.schema import Tag
 from lossbench.tracking.store.open import Store, open_store
-from lossbench.tracking.unfinished import SUPERSEDED
 
 QUICK = ("trainer.max_epochs=2", "data.test_rows=100", "data.negatives=150", "data.positives=50")
 Command = Callable[..., tuple[int, str, str]]
@@ -70,7 +70,7 @@ def trials(store: Store, sweep: str) -> pd.DataFrame:
                 **run.data.metrics,
             }
             for run in found
-            if SUPERSEDED not in run.data.tags
+            if Tag.SUPERSEDED not in run.data.tags
         ]
     )
 
@@ -91,7 +91,7 @@ def test_a_tuned_sweep_from_end_to_end(command: Command, mlruns: Path) -> None:
     )  # fmt: skip
     assert status == 0, err
     store = open_store(mlruns)
-    sweep = read.last_sweep(store)
+    sweep = read.find_sweep(store, "last")
     tried = trials(store, sweep.id)
     finished = tried[tried["status"] == "FINISHED"]
 
@@ -146,7 +146,7 @@ def test_other_launchers_train_trials_one_by_one(command: Command, mlruns: Path)
     )  # fmt: skip
     assert status == 0, err
     store = open_store(mlruns)
-    sweep = read.last_sweep(store)
+    sweep = read.find_sweep(store, "last")
     tried = trials(store, sweep.id)
     assert tried["status"].tolist() == ["FINISHED", "FINISHED"]
     assert tried["loss.alpha"].iloc[0] == "None"
@@ -163,7 +163,7 @@ def test_too_many_failures_give_an_objective_up_and_the_others_are_compared(comm
         "compare.baseline=brier", "tuning.batch=6", "trainer.max_epochs=6",
     )  # fmt: skip
     store = open_store(mlruns)
-    sweep = read.last_sweep(store)
+    sweep = read.find_sweep(store, "last")
     runs = read.runs(store, sweep.id)
     compared = set(runs.loc[runs["role"] == "run", "objective"])
     lost = {one["objective"] for one in document(store, sweep.id)["objectives"] if one["best"] is None}
@@ -250,7 +250,7 @@ def test_a_tuning_that_was_killed_continues_and_ends_as_it_would_have(tmp_path: 
     found = []
     for name in ("killed", "whole"):
         store = open_store(tmp_path / name)
-        sweep = read.last_sweep(store)
+        sweep = read.find_sweep(store, "last")
         tried = trials(store, sweep.id)
         assert tried["objective"].value_counts().to_dict() == {"focal": 12, "brier": 12}
         assert not tried.duplicated(["objective", "number"]).any()

@@ -90,8 +90,8 @@ def test_failures_list_overrides_and_error(store: Store, sweep: SweepRecord) -> 
 def test_sweeps_are_found_by_name_id_and_last(store: Store, sweep: SweepRecord) -> None:
     with SweepRecord.open(store, "newer", objectives={}, tags={"lossbench.metric": "val/f1"}) as newer:
         pass
-    assert read.last_sweep(store).id == newer.id
-    assert read.last_sweep(store).tags["lossbench.metric"] == "val/f1"
+    assert read.find_sweep(store, "last").id == newer.id
+    assert read.find_sweep(store, "last").tags["lossbench.metric"] == "val/f1"
     for name in ("losses on rings", sweep.id, sweep.id[:8]):
         found = read.find_sweep(store, name)
         assert (found.id, found.name, found.status) == (sweep.id, "losses on rings", "FINISHED")
@@ -109,7 +109,7 @@ def test_the_newest_of_a_name(store: Store) -> None:
 
 def test_no_sweep_yet_and_no_such_run(store: Store) -> None:
     with pytest.raises(UserError, match="holds no sweep yet"):
-        read.last_sweep(store)
+        read.find_sweep(store, "last")
     with pytest.raises(UserError, match="no run has the id 'abc'"):
         history(store, "abc")
 

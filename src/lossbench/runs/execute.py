@@ -17,6 +17,7 @@ from lossbench.runs.prepare import PlannedRun, plan_run, planned
 from lossbench.runs.settings import read_settings
 from lossbench.runs.train import evaluate_with_torchmetrics, threads
 from lossbench.runs.validate import check_around
+from lossbench.tracking.schema import SELECTED_BY
 from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
 
@@ -65,7 +66,7 @@ class Result:
     @property
     def score(self) -> float:
         """The selecting metric, on validation: what a sweeper may optimise. Never a test figure."""
-        return self.metrics[self.job.rule.metric or "val/auroc"]
+        return self.metrics[self.job.rule.metric or SELECTED_BY]
 
 
 @dataclass(frozen=True)

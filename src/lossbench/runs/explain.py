@@ -18,6 +18,7 @@ from lossbench.inference.predictor import Predictor
 from lossbench.inference.rebuild import rebuild
 from lossbench.runs.description import rows_tags
 from lossbench.tracking.models import Found, model_of
+from lossbench.tracking.schema import SELECTED_BY, digest_tag, name_of
 
 if TYPE_CHECKING:
     from lossbench.tracking.store.open import Store
@@ -44,7 +45,7 @@ def explain_run(store: Store, found: Found, *, metric: str | None = None, trust:
 
 def selected_by(predictor: Predictor) -> str:
     """Return the metric by which a run's epoch was selected, without its split."""
-    return str(predictor.config["select"]["metric"] or "val/auroc").removeprefix("val/")
+    return name_of(str(predictor.config["select"]["metric"] or SELECTED_BY))
 
 
 def described(found: Found, split: str, explained: Explained) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def held_out(
             raise UserError(f"data is a lossbench.data.source.Source, got {type(source).__name__}")
         dataset, draw = source.prepare(), source.draw()
     split, rows = ("test", dataset.test) if dataset.test is not None else ("val", dataset.val)
-    before, now = tags.get(f"lossbench.{split}_digest"), rows_tags(dataset)[f"lossbench.{split}_digest"]
+    before, now = tags.get(digest_tag(split)), rows_tags(dataset)[digest_tag(split)]
     if before != now:
         raise UserError(f"the data of {dataset.name!r} is no longer what the run was made from: name a table")
     x = draw.test[0] if split == "test" and draw.test is not None else draw.x

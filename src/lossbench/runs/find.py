@@ -12,6 +12,7 @@ from lossbench.errors import UserError
 from lossbench.evaluation.catalogue import direction
 from lossbench.tracking import read
 from lossbench.tracking.models import Found, by_id, by_registered_name, of_run, registered_names
+from lossbench.tracking.schema import JUDGED_BY, Role, Tag, key, name_of
 from lossbench.tracking.store.open import Store
 
 
@@ -54,9 +55,9 @@ def best_of(store: Store, name: str) -> Found:
     """
     sweep = read.find_sweep(store, name)
     runs = read.runs(store, sweep.id, status="FINISHED")
-    runs = runs[runs["role"] == "run"]
-    judged = sweep.tags.get("lossbench.metric", "test/auroc")
-    metric = f"val/{judged.partition('/')[2]}"
+    runs = runs[runs["role"] == Role.RUN]
+    judged = sweep.tags.get(Tag.METRIC, JUDGED_BY)
+    metric = key("val", name_of(judged))
     column = f"metrics.{metric}"
     if column not in runs or not runs[column].notna().any():
         raise UserError(f"no finished run of the sweep {sweep.name!r} ({sweep.id}) has {metric}, which picks the best")
@@ -64,7 +65,7 @@ def best_of(store: Store, name: str) -> Found:
     if DATA in runs and runs[DATA].nunique() > 1:
         known = ", ".join(sorted(map(str, runs[DATA].unique())))
         raise UserError(f"the sweep {sweep.name!r} ({sweep.id}) trained on several data ({known}): name a run instead")
-    sign = 1 if direction(metric, sweep.tags.get("lossbench.direction")) == "max" else -1
+    sign = 1 if direction(metric, sweep.tags.get(Tag.DIRECTION)) == "max" else -1
     means = (sign * runs.groupby("objective")[column].mean()).sort_values(ascending=False, kind="stable")
     own = runs[runs["objective"] == means.index[0]]
     chosen, why = _one_of(own, column, sign)

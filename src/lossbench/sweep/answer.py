@@ -18,6 +18,7 @@ from lossbench.comparison.report import render
 from lossbench.comparison.report.budgets import Tuning, add_budgets, joined
 from lossbench.tracking import read, ui
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.schema import JUDGED_BY, Artifact, Tag
 from lossbench.tracking.store.open import Store
 
 _SAME_TABLE = (
@@ -112,13 +113,13 @@ def answer(
     runs = pd.concat([part for part in found if len(part)], ignore_index=True) if any(map(len, found)) else found[0]
     if not (runs["role"] == "run").any():
         return None
-    judged, note = _judged(runs, metric or tags.get("lossbench.metric", "test/auroc"), given=metric is not None)
+    judged, note = _judged(runs, metric or tags.get(Tag.METRIC, JUDGED_BY), given=metric is not None)
     beside = [f"{judged.split('/', 1)[0]}/{name}" for name in BESIDE]
-    told = tags.get("lossbench.rope")
+    told = tags.get(Tag.ROPE)
     how: dict[str, Any] = {
         "by": by,
         "baseline": baseline or _baseline(runs, tags, by),
-        "better": better or tags.get("lossbench.direction"),
+        "better": better or tags.get(Tag.DIRECTION),
         "rope": float(told) if rope is None and told is not None else rope,
     }
     table = leaderboard(runs, judged, show=beside, **how)
@@ -136,7 +137,7 @@ def answer(
 
 def _tuning(store: Store, sweep: str) -> Tuning | None:
     uri = store.client.get_run(sweep).info.artifact_uri
-    document, trials = (read_artifact(store, sweep, uri, name) for name in ("tuning.json", "trials.csv"))
+    document, trials = (read_artifact(store, sweep, uri, name) for name in (Artifact.TUNING, Artifact.TRIALS))
     if document is None or trials is None:
         return None
     return Tuning.read(json.loads(document), pd.read_csv(io.BytesIO(trials)))
@@ -144,7 +145,7 @@ def _tuning(store: Store, sweep: str) -> Tuning | None:
 
 def _baseline(runs: pd.DataFrame, tags: Mapping[str, str], by: Sequence[str]) -> str | None:
     """Return the baseline that a sweep was told, unless another comparison has no such label."""
-    told = tags.get("lossbench.baseline")
+    told = tags.get(Tag.BASELINE)
     return told if told in set(labelled(runs[runs["role"] == "run"], by)[LABEL]) else None
 
 

@@ -23,6 +23,7 @@ from lossbench.sweep.reference_runs import distinct_data, record_references
 from lossbench.sweep.resume import Earlier, deliver_waiting, look_back, show_plan
 from lossbench.sweep.tuned_jobs import finish_tuning, in_best_setting, tuned
 from lossbench.sweep.workforce import Workforce
+from lossbench.tracking.schema import SELECTED_BY, Artifact, Tag
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -72,7 +73,6 @@ def _run(
     configs = compose_all(combinations, config, loader)
 
     from lossbench.tracking.store.open import import_for, open_store
-    from lossbench.tracking.sweep import NAMES_OF_DATA
     from lossbench.tracking.unfinished import repair
 
     tracking = read_tracking(configs[0])
@@ -94,7 +94,7 @@ def _run(
     deliver_waiting(store, console)
     repair(store)
     with recorded(store, str(name), jobs, left_out, console) as (record, earlier):
-        record.artifacts.json(names, NAMES_OF_DATA)
+        record.artifacts.json(names, Artifact.NAMES_OF_DATA)
         if tuning is not None:
             tunings = tuned(tuning, store, record, workforce.launch, config.hydra.sweep.dir, console)
             jobs = in_best_setting(tunings, jobs, config, loader)
@@ -158,10 +158,10 @@ def _kept(job: PlannedJob, earlier: Earlier) -> JobReturn:
     if run is None:
         kept.status = JobStatus.FAILED
         failed = earlier.standing.failed[job.identity]
-        kept.return_value = RuntimeError(failed.data.tags.get("lossbench.error", "it failed"))
+        kept.return_value = RuntimeError(failed.data.tags.get(Tag.ERROR, "it failed"))
     else:
         kept.status = JobStatus.COMPLETED
-        kept.return_value = run.data.metrics.get(job.config["select"]["metric"] or "val/auroc")
+        kept.return_value = run.data.metrics.get(job.config["select"]["metric"] or SELECTED_BY)
     return kept
 
 

@@ -16,10 +16,11 @@ from lossbench.config.labels import OTHERS, PARTS
 from lossbench.errors import Failed
 from lossbench.sweep.jobs import LeftOut, PlannedJob, compared, sweep_identity
 from lossbench.sweep.resume import Earlier, look_back, tell
+from lossbench.tracking.schema import SELECTED_BY, Role, Status, Tag, key, name_of
 
 if TYPE_CHECKING:
     from lossbench.sweep.answer import Answer
-    from lossbench.tracking.run import Status
+    from lossbench.tracking.schema import EndStatus
     from lossbench.tracking.store.open import Store
     from lossbench.tracking.sweep import SweepRecord
 
@@ -53,30 +54,30 @@ def recorded(
         record = _open(store, name, jobs, left_out, earlier)
     tell(earlier, jobs, console)
     broken: SweepFailed | None = None
-    status: Status = "FINISHED"
+    status: EndStatus = Status.FINISHED
     traceback = None
     try:
         yield record, earlier
     except SweepFailed as error:
         broken = error
     except (KeyboardInterrupt, SystemExit):
-        status = "KILLED"
+        status = Status.KILLED
         raise
     except Exception:
         import traceback as format_traceback
 
-        status, traceback = "FAILED", format_traceback.format_exc()
+        status, traceback = Status.FAILED, format_traceback.format_exc()
         raise
     finally:
         # Nothing may interrupt the closing: a second Ctrl-C would leave runs that claim to be RUNNING.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            outbox_of(store).deliver_patiently(INTERRUPTED_SECONDS if status == "KILLED" else PATIENCE_SECONDS)
+            outbox_of(store).deliver_patiently(INTERRUPTED_SECONDS if status == Status.KILLED else PATIENCE_SECONDS)
             found = _close(store, record, jobs, status, traceback, broken is not None, earlier.run is not None, console)
             _show_places(store, record.id, found, console)
         finally:
             signal.signal(signal.SIGINT, before)
-    failed = 0 if found is None else int((found.runs["status"] != "FINISHED").sum())
+    failed = 0 if found is None else int((found.runs["status"] != Status.FINISHED).sum())
     if failed:
         raise SweepFailed(f"{failed} of {len(jobs)} jobs failed; the list above has their overrides")
     if broken is not None:
@@ -93,16 +94,16 @@ def _open(
 
     compare, select = jobs[0].config["compare"], jobs[0].config["select"]
     labels = compared(jobs, [job.objective for job in jobs])
-    metric = compare["metric"] or (select["metric"] or "val/auroc").replace("val/", "test/", 1)
+    metric = compare["metric"] or key("test", name_of(select["metric"] or SELECTED_BY))
     objectives = {job.objective: _defining(job) for job in jobs}
     tags = {
-        "lossbench.metric": metric,
-        "lossbench.baseline": compare["baseline"] if compare["baseline"] in labels else None,
-        "lossbench.rope": compare["rope"],
-        "lossbench.direction": compare["direction"],
-        "lossbench.jobs": len(jobs),
-        unfinished.JOBS: sweep_identity(jobs),
-        "lossbench.command": address.masked(shlex.join(["lossbench", *sys.argv[1:]])),
+        Tag.METRIC: metric,
+        Tag.BASELINE: compare["baseline"] if compare["baseline"] in labels else None,
+        Tag.ROPE: compare["rope"],
+        Tag.DIRECTION: compare["direction"],
+        Tag.JOBS: len(jobs),
+        Tag.JOBS_IDENTITY: sweep_identity(jobs),
+        Tag.COMMAND: address.masked(shlex.join(["lossbench", *sys.argv[1:]])),
     }
     left = [(" ".join(job.varying), job.reason) for job in left_out]
     if earlier.run is None:
@@ -122,7 +123,7 @@ def _close(
     store: Store,
     record: SweepRecord,
     jobs: Sequence[PlannedJob],
-    status: Status,
+    status: EndStatus,
     traceback: str | None,
     broken: bool,
     again: bool,
@@ -136,17 +137,17 @@ def _close(
 
     found = None
     try:
-        record.end_unfinished("KILLED" if status == "KILLED" else "FAILED")
+        record.end_unfinished(Status.KILLED if status == Status.KILLED else Status.FAILED)
         if again or address.on_server(store.uri):
             unfinished.supersede_doubles(store, record.id, record.objectives.values())
         # Without a finished run there is nothing to rank, and what ended the sweep is what has to be said.
-        if status == "FINISHED" or (read.runs(store, record.id, status="FINISHED")["role"] == "run").any():
+        if status == Status.FINISHED or (read.runs(store, record.id, status=Status.FINISHED)["role"] == Role.RUN).any():
             found = answer(store, record.id)
         if found is None:
             console.print("no job finished")
         else:
             found.show(console)
-        counting = set() if found is None else set(found.runs.loc[found.runs["status"] == "FINISHED", "run_id"])
+        counting = set() if found is None else set(found.runs.loc[found.runs["status"] == Status.FINISHED, "run_id"])
         # Late: nothing of it has to be imported before the answer is shown.
         from lossbench.tracking import row_tables
 
@@ -156,11 +157,11 @@ def _close(
 
             found = keep_report(store, record, found, explain=jobs[0].config["compare"]["explain"])
     finally:
-        failed = broken or (found is not None and (found.runs["status"] == "FAILED").any())
+        failed = broken or (found is not None and (found.runs["status"] == Status.FAILED).any())
         baseline = None if found is None else found.table.attrs["baseline"]
         record.close(
-            "FAILED" if status == "FINISHED" and failed else status,
-            unfinished="KILLED" if status == "KILLED" else "FAILED",
+            Status.FAILED if status == Status.FINISHED and failed else status,
+            unfinished=Status.KILLED if status == Status.KILLED else Status.FAILED,
             summaries=None if found is None else summaries(found.runs, baseline),
             leaderboard=None if found is None else found.table,
             note=None if found is None else found.markdown,

@@ -17,8 +17,8 @@ from lossbench.config import compose
 from lossbench.errors import UserError
 from lossbench.sweep.answer import Answer, chart_link
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.schema import Artifact, Tag, figure_path, package_of
 from lossbench.tracking.store import address
-from lossbench.tracking.sweep import NAMES_OF_DATA
 
 if TYPE_CHECKING:
     from lossbench.comparison.report.evidence import Evidence
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from lossbench.tracking.sweep import SweepRecord
 
 _log = logging.getLogger(__name__)
-REPORT, HISTORY = "report.html", "history.csv"
-EXPLANATION = "explanation.json"
 
 
 def keep_report(store: Store, record: SweepRecord, found: Answer, *, explain: bool) -> Answer:
@@ -43,9 +41,9 @@ def keep_report(store: Store, record: SweepRecord, found: Answer, *, explain: bo
             _keep_explanation(store, record)
         made = make_report(store, found, [record.id])
         place = save(made, report_path(store, [record.id], found))
-        record.artifacts.file(place, REPORT)
+        record.artifacts.file(place, Artifact.REPORT)
         for picture in made.pictures:
-            record.artifacts.bytes(picture.file, f"figures/{picture.name}.svg")
+            record.artifacts.bytes(picture.file, figure_path(f"{picture.name}.svg"))
     except Exception as error:
         _log.warning("the report could not be made (%s: %s): lossbench compare --format html tries again",
                      type(error).__name__, error)  # fmt: skip
@@ -66,7 +64,7 @@ def make_report(store: Store, found: Answer, sweeps: Sequence[str], command: str
     known = [store.client.get_run(sweep) for sweep in sweeps]
     tags = [run.data.tags for run in known]
     names = [str(run.info.run_name) for run in known]
-    commands = list(dict.fromkeys(each["lossbench.command"] for each in tags if "lossbench.command" in each))
+    commands = list(dict.fromkeys(each[Tag.COMMAND] for each in tags if Tag.COMMAND in each))
     about = About(
         title=" and ".join(dict.fromkeys(names)) or f"runs of {store.experiment}",
         question=next((text for text in map(_question, commands) if text), ""),
@@ -89,13 +87,13 @@ def _keep_explanation(store: Store, record: SweepRecord) -> None:
 
     try:
         # A sweep trains what the user's own config names.
-        record.artifacts.json(explain_run(store, best_of(store, record.id), trust=True), EXPLANATION)
+        record.artifacts.json(explain_run(store, best_of(store, record.id), trust=True), Artifact.EXPLANATION)
     except UserError as error:
         _log.warning("compare.explain: %s", error)
 
 
 def _explanation(store: Store, sweep: Run) -> dict[str, Any] | None:
-    said = read_artifact(store, sweep.info.run_id, sweep.info.artifact_uri, EXPLANATION)
+    said = read_artifact(store, sweep.info.run_id, sweep.info.artifact_uri, Artifact.EXPLANATION)
     return None if said is None else dict(json.loads(said))
 
 
@@ -116,10 +114,9 @@ def report_path(store: Store, sweeps: Sequence[str], found: Answer) -> Path:
 def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
     from lossbench.comparison.report.evidence import Evidence, Names
     from lossbench.comparison.report.row_curves import Predictions
-    from lossbench.tracking.row_tables import PREDICTIONS
 
     def history(run: str) -> pd.DataFrame | None:
-        data = read_artifact(store, run, f"{store.artifacts}/{run}/artifacts", HISTORY)
+        data = read_artifact(store, run, f"{store.artifacts}/{run}/artifacts", Artifact.HISTORY)
         return None if data is None else pd.read_csv(io.BytesIO(data))
 
     sources: list[Path | bytes] = []
@@ -128,10 +125,12 @@ def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
         uri = store.client.get_run(sweep).info.artifact_uri
         folder = address.local_path(uri)
         # A local file is not read as a whole.
-        source = read_artifact(store, sweep, uri, PREDICTIONS) if folder is None else folder / PREDICTIONS
+        source = (
+            read_artifact(store, sweep, uri, Artifact.PREDICTIONS) if folder is None else folder / Artifact.PREDICTIONS
+        )
         if isinstance(source, bytes) or (source is not None and source.is_file()):
             sources.append(source)
-        said = read_artifact(store, sweep, uri, NAMES_OF_DATA)
+        said = read_artifact(store, sweep, uri, Artifact.NAMES_OF_DATA)
         entries: dict[str, dict[str, list[str]]] = json.loads(said) if said else {}
         names |= {data: Names(tuple(of["classes"]), tuple(of["features"])) for data, of in entries.items()}
     return Evidence(
@@ -143,8 +142,8 @@ def _versions(store: Store, runs: pd.DataFrame) -> dict[str, str]:
     """Return the versions and the commit of the first run, as it recorded them."""
     jobs = runs[runs["role"] == "run"]
     tags = store.client.get_run((jobs if len(jobs) else runs)["run_id"].iloc[0]).data.tags
-    found = {key.removeprefix("version."): value for key, value in tags.items() if key.startswith("version.")}
-    commit = tags.get("mlflow.source.git.commit")
+    found = {package: value for tag, value in tags.items() if (package := package_of(tag)) is not None}
+    commit = tags.get(Tag.COMMIT)
     return dict(sorted(found.items())) | ({"git commit": commit} if commit else {})
 
 

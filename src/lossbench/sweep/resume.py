@@ -13,6 +13,7 @@ from rich.console import Console
 from lossbench.config.identity import objective_fingerprint
 from lossbench.errors import UserError
 from lossbench.sweep.jobs import PlannedJob, sweep_identity
+from lossbench.tracking.schema import Tag
 
 if TYPE_CHECKING:
     from lossbench.tracking.store.client import Run
@@ -105,7 +106,7 @@ def tell(earlier: Earlier, jobs: Sequence[PlannedJob], console: Console) -> None
 def show_plan(store: Store, earlier: Earlier, jobs: Sequence[PlannedJob], console: Console) -> None:
     """List the jobs, what is known of each, and how long the new ones should train."""
     tell(earlier, jobs, console)
-    redone = {run.data.tags.get("lossbench.identity"): run.info.status.lower() for run in earlier.standing.void}
+    redone = {run.data.tags.get(Tag.IDENTITY): run.info.status.lower() for run in earlier.standing.void}
     for job in jobs:
         state, before = earlier.state(job), redone.get(job.identity)
         shown = f"{state} (was {before})" if state == "new" and before not in (None, "finished") else state

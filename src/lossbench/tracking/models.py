@@ -15,6 +15,7 @@ import pandas as pd
 from lossbench.errors import UserError
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.schema import Artifact, Tag
 from lossbench.tracking.store import address
 from lossbench.tracking.store.client import LoggedModelOutput, MlflowException, ModelVersion, Run
 from lossbench.tracking.store.open import Store
@@ -78,7 +79,7 @@ def log_model(store: Store, run_id: str, package: Package, register: str | None 
     """
     client = store.client
     entry = client.create_logged_model(
-        store.experiment_id, NAME, source_run_id=run_id, model_type="lossbench", tags={"lossbench.run": run_id}
+        store.experiment_id, NAME, source_run_id=run_id, model_type="lossbench", tags={Tag.RUN: run_id}
     )
     try:
         with tempfile.TemporaryDirectory() as there:
@@ -144,9 +145,6 @@ def save_model(folder: Path, package: Package, **identity: str) -> None:
     )
 
 
-MODEL = "model.pt"
-
-
 @dataclass(frozen=True)
 class Found:
     """A recorded run, and in words why it is the one that was meant."""
@@ -193,9 +191,9 @@ def registered_names(store: Store) -> list[str]:
 
 def model_of(store: Store, found: Found) -> bytes:
     """Return the bytes of a run's model file."""
-    data = read_artifact(store, found.run_id, found.artifact_uri, MODEL)
+    data = read_artifact(store, found.run_id, found.artifact_uri, Artifact.MODEL)
     if data is None:
-        raise UserError(f"the run {found.run_id} ({found.name}) left no {MODEL}")
+        raise UserError(f"the run {found.run_id} ({found.name}) left no {Artifact.MODEL}")
     return data
 
 

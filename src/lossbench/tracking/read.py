@@ -18,7 +18,17 @@ import pandas as pd
 
 from lossbench.errors import UserError
 from lossbench.tracking.artifacts import read_artifact
-from lossbench.tracking.run import HISTORY
+from lossbench.tracking.schema import (
+    OF_JOBS_AND_REFERENCES,
+    Artifact,
+    Role,
+    Status,
+    Tag,
+    digest_tag,
+    having_status,
+    rows_tag,
+    tagged,
+)
 from lossbench.tracking.store.client import MlflowException, Run, RunInfo
 from lossbench.tracking.store.open import Store
 
@@ -137,10 +147,9 @@ def runs(
     """
     clauses = [filter] if filter else []
     if sweep is not None:
-        clauses.append(f"tags.`lossbench.sweep` = '{sweep}'")
+        clauses.append(tagged(Tag.SWEEP, sweep))
     if filter is None:
-        # `run` and `reference`: MLflow's filters know no OR.
-        clauses.append("tags.`lossbench.role` LIKE 'r%'")
+        clauses.append(OF_JOBS_AND_REFERENCES)
     wanted = {status} if isinstance(status, str) else None if status is None else set(status)
     places: list[tuple[float, str, str]] = []
     frames: list[pd.DataFrame] = []
@@ -163,7 +172,7 @@ def runs(
 
 def _counts(run: Run) -> bool:
     tags = run.data.tags
-    return tags.get("lossbench.role", "run") in ("run", "reference") and "lossbench.superseded" not in tags
+    return tags.get(Tag.ROLE, Role.RUN) in (Role.RUN, Role.REFERENCE) and Tag.SUPERSEDED not in tags
 
 
 def _row(run: Run) -> dict[str, Any]:
@@ -172,17 +181,17 @@ def _row(run: Run) -> dict[str, Any]:
     return {
         "run_id": info.run_id,
         "name": info.run_name,
-        "objective": tags.get("lossbench.objective", info.run_name),
-        "role": tags.get("lossbench.role", "run"),
+        "objective": tags.get(Tag.OBJECTIVE, info.run_name),
+        "role": tags.get(Tag.ROLE, Role.RUN),
         "status": info.status,
         "start": pd.Timestamp(info.start_time, unit="ms", tz="UTC"),
         "seconds": (ended - info.start_time) / 1000 if ended else float("nan"),
-        "sweep": tags.get("lossbench.sweep"),
-        "overrides": tags.get("lossbench.overrides"),
-        "error": tags.get("lossbench.error"),
-        "seeds": tags.get("lossbench.seeds"),
-        **{f"{split}_digest": tags.get(f"lossbench.{split}_digest") for split in ("val", "test")},
-        **{f"rows_{split}": _count(tags.get(f"lossbench.rows_{split}")) for split in ("train", "val", "test")},
+        "sweep": tags.get(Tag.SWEEP),
+        "overrides": tags.get(Tag.OVERRIDES),
+        "error": tags.get(Tag.ERROR),
+        "seeds": tags.get(Tag.SEEDS),
+        **{f"{split}_digest": tags.get(digest_tag(split)) for split in ("val", "test")},
+        **{f"rows_{split}": _count(tags.get(rows_tag(split))) for split in ("train", "val", "test")},
         **{sys.intern(f"params.{key}"): value for key, value in run.data.params.items()},
         **{sys.intern(f"metrics.{key}"): value for key, value in run.data.metrics.items()},
     }
@@ -197,10 +206,10 @@ def _place(run: Run) -> tuple[float, str, str]:
 
     Not by time, since several processes record them: the last bits of a mean depend on the order.
     """
-    number = run.data.tags.get("lossbench.job")
+    number = run.data.tags.get(Tag.JOB)
     if number is not None and number.isdecimal():
         return float(number), "", ""
-    if run.data.tags.get("lossbench.role") != "reference":
+    if run.data.tags.get(Tag.ROLE) != Role.REFERENCE:
         return math.inf, "", ""
     return math.inf, run.data.params.get("data", ""), str(run.info.run_name)
 
@@ -214,13 +223,13 @@ def seconds_by_objective(store: Store) -> dict[str, float]:
     """Return how long the newest thousand finished runs trained, as the median of each objective's fingerprint."""
     page = store.client.search_runs(
         [store.experiment_id],
-        "attributes.status = 'FINISHED' AND tags.`lossbench.role` = 'run'",
+        f"{having_status(Status.FINISHED)} AND {tagged(Tag.ROLE, Role.RUN)}",
         max_results=_RECENT,
         order_by=["attributes.start_time DESC"],
     )
     found: dict[str, list[float]] = {}
     for run in page:
-        objective, seconds = run.data.tags.get("lossbench.objective_fingerprint"), run.data.metrics.get("seconds")
+        objective, seconds = run.data.tags.get(Tag.OBJECTIVE_FINGERPRINT), run.data.metrics.get("seconds")
         if objective is not None and seconds is not None:
             found.setdefault(objective, []).append(seconds)
     return {objective: statistics.median(seconds) for objective, seconds in found.items()}
@@ -228,15 +237,15 @@ def seconds_by_objective(store: Store) -> dict[str, float]:
 
 def failures(frame: pd.DataFrame) -> pd.DataFrame:
     """Return name, overrides, status and error of the jobs that did not finish, failed ones first."""
-    broken = frame[(frame["role"] == "run") & (frame["status"] != "FINISHED")]
+    broken = frame[(frame["role"] == Role.RUN) & (frame["status"] != Status.FINISHED)]
     columns = ["run_id", "name", "overrides", "status", "error"]
     return broken.sort_values("status", kind="stable")[columns].reset_index(drop=True)
 
 
 def sweeps(store: Store) -> list[Sweep]:
     """Return the experiment's sweeps, newest first."""
-    found = search(store, "tags.`lossbench.role` = 'sweep'")
-    kept = [run for run in found if "lossbench.superseded" not in run.data.tags]
+    found = search(store, tagged(Tag.ROLE, Role.SWEEP))
+    kept = [run for run in found if Tag.SUPERSEDED not in run.data.tags]
     return [
         Sweep(
             id=run.info.run_id,
@@ -247,11 +256,6 @@ def sweeps(store: Store) -> list[Sweep]:
         )
         for run in reversed(kept)
     ]
-
-
-def last_sweep(store: Store) -> Sweep:
-    """Return the newest sweep, or raise a UserError where there is none."""
-    return find_sweep(store, "last")
 
 
 def find_sweep(store: Store, name_or_id: str) -> Sweep:
@@ -285,7 +289,7 @@ def find_sweep(store: Store, name_or_id: str) -> Sweep:
 def left_out(store: Store, sweep: str) -> list[tuple[str, str]]:
     """Return (overrides, reason) of the jobs that a sweep left out before it began."""
     run = store.client.get_run(sweep)
-    data = read_artifact(store, sweep, run.info.artifact_uri, "left_out.json")
+    data = read_artifact(store, sweep, run.info.artifact_uri, Artifact.LEFT_OUT)
     return [(entry["overrides"], entry["reason"]) for entry in json.loads(data)] if data else []
 
 
@@ -335,7 +339,7 @@ def mean_curve(store: Store, runs: Iterable[RunInfo], prefix: str = "val/") -> p
 
 
 def _table(store: Store, run: RunInfo) -> pd.DataFrame | None:
-    data = read_artifact(store, run.run_id, run.artifact_uri, HISTORY)
+    data = read_artifact(store, run.run_id, run.artifact_uri, Artifact.HISTORY)
     if data is None:
         return None
     # By way of text, since Python's own float gives back the very numbers that were written.

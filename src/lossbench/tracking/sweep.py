@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,15 +14,22 @@ import pandas as pd
 
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import Artifacts
-from lossbench.tracking.read import mean_curve
-from lossbench.tracking.run import RunRecord, Status
+from lossbench.tracking.run import RunRecord
+from lossbench.tracking.schema import (
+    OF_JOBS_AND_REFERENCES,
+    Artifact,
+    EndStatus,
+    Role,
+    Status,
+    Tag,
+    having_status,
+    tagged,
+)
 from lossbench.tracking.store.client import Run, RunInfo
 from lossbench.tracking.store.keys import tags_of
 from lossbench.tracking.store.open import Store
 
 _log = logging.getLogger(__name__)
-# What each of the data calls its classes and features.
-NAMES_OF_DATA = "data.json"
 _UNFINISHED = "ended with its sweep, unfinished"
 
 
@@ -71,13 +79,13 @@ class SweepRecord:
         left_out
             (overrides, reason) of jobs whose components cannot serve the task or each other.
         """
-        run = RunRecord.start(store, name, role="sweep", params=params, tags=tags)
+        run = RunRecord.start(store, name, role=Role.SWEEP, params=params, tags=tags)
         record = cls(store, run, {})
         try:
-            run.tag("lossbench.sweep", run.id)
+            run.tag(Tag.SWEEP, run.id)
             if left_out:
                 entries = [{"overrides": overrides, "reason": reason} for overrides, reason in left_out]
-                run.artifacts.json(entries, "left_out.json")
+                run.artifacts.json(entries, Artifact.LEFT_OUT)
             for label, defining in objectives.items():
                 record._objectives[label] = record._start_objective(label, defining)
         except BaseException as error:
@@ -111,18 +119,17 @@ class SweepRecord:
         record = cls(store, RunRecord.again(store, run), {})
         client = store.client
         try:
-            for key, value in tags_of({**(tags or {}), "lossbench.sweep": run.info.run_id}).items():
+            for key, value in tags_of({**(tags or {}), Tag.SWEEP: run.info.run_id}).items():
                 client.set_tag(record.id, key, value)
-            if "lossbench.error" in run.data.tags:
-                client.delete_tag(record.id, "lossbench.error")
+            if Tag.ERROR in run.data.tags:
+                client.delete_tag(record.id, Tag.ERROR)
             if left_out:
                 entries = [{"overrides": overrides, "reason": reason} for overrides, reason in left_out]
-                record.artifacts.json(entries, "left_out.json")
-            clause = f"tags.`lossbench.sweep` = '{record.id}' AND tags.`lossbench.role`"
+                record.artifacts.json(entries, Artifact.LEFT_OUT)
             kept: dict[str, Run] = {}
             replaced: set[str] = set()
-            for each in list(read.search(store, f"{clause} = 'objective'")):
-                label = each.data.tags.get("lossbench.objective", "")
+            for each in list(read.search(store, record._having(Role.OBJECTIVE))):
+                label = each.data.tags.get(Tag.OBJECTIVE, "")
                 if each.data.metrics or label in kept or label not in objectives:
                     replaced.add(each.info.run_id)
                 else:
@@ -132,11 +139,14 @@ class SweepRecord:
                     RunRecord.again(store, kept[label]) if label in kept else record._start_objective(label, defining)
                 )
             for job in counting:
-                parent = record.objectives.get(job.data.tags.get("lossbench.objective", ""))
-                if parent is not None and job.data.tags.get("mlflow.parentRunId") != parent:
-                    client.set_tag(job.info.run_id, "mlflow.parentRunId", parent)
-            for derived in [*replaced, *(each.info.run_id for each in read.search(store, f"{clause} = 'reference'"))]:
-                client.set_terminated(derived, "KILLED")
+                parent = record.objectives.get(job.data.tags.get(Tag.OBJECTIVE, ""))
+                if parent is not None and job.data.tags.get(Tag.PARENT) != parent:
+                    client.set_tag(job.info.run_id, Tag.PARENT, parent)
+            for derived in [
+                *replaced,
+                *(each.info.run_id for each in read.search(store, record._having(Role.REFERENCE))),
+            ]:
+                client.set_terminated(derived, Status.KILLED)
                 client.delete_run(derived)
         except BaseException as error:
             record._end_by(error)
@@ -147,7 +157,7 @@ class SweepRecord:
         return RunRecord.start(
             self._store,
             label,
-            role="objective",
+            role=Role.OBJECTIVE,
             params=defining,
             parent=self.id,
             sweep=self.id,
@@ -169,29 +179,28 @@ class SweepRecord:
         return self._run.artifacts
 
     @property
-    def status(self) -> Status | None:
+    def status(self) -> EndStatus | None:
         """How the sweep ended, None while it runs."""
         return self._run.status
 
-    def end_unfinished(self, status: Status = "KILLED") -> list[str]:
+    def end_unfinished(self, status: EndStatus = Status.KILLED) -> list[str]:
         """End every job that is still RUNNING (its process is gone), and return their run ids."""
         running = read.search(
             self._store,
-            f"tags.`lossbench.sweep` = '{self.id}' AND tags.`lossbench.role` LIKE 'r%' "
-            "AND attributes.status = 'RUNNING'",
+            f"{tagged(Tag.SWEEP, self.id)} AND {OF_JOBS_AND_REFERENCES} AND {having_status(Status.RUNNING)}",
         )
         ended = []
         for run in list(running):
-            self._store.client.set_tag(run.info.run_id, "lossbench.error", _UNFINISHED)
+            self._store.client.set_tag(run.info.run_id, Tag.ERROR, _UNFINISHED)
             self._store.client.set_terminated(run.info.run_id, status)
             ended.append(run.info.run_id)
         return ended
 
     def close(
         self,
-        status: Status,
+        status: EndStatus,
         *,
-        unfinished: Status = "KILLED",
+        unfinished: EndStatus = Status.KILLED,
         summaries: Mapping[str, Mapping[str, float]] | None = None,
         leaderboard: pd.DataFrame | None = None,
         note: str | None = None,
@@ -231,38 +240,41 @@ class SweepRecord:
         if leaderboard is not None:
             problems.guard(lambda: self._publish(leaderboard))
         if note is not None:
-            problems.guard(lambda: self._run.tag("mlflow.note.content", note))
+            problems.guard(lambda: self._run.tag(Tag.NOTE, note))
         problems.guard(lambda: self._finish(status, metrics, error))
         if self.status is None:
             problems.guard(lambda: self._store.client.set_terminated(self.id, status))
         problems.raise_first()
 
+    def _having(self, role: str) -> str:
+        return f"{tagged(Tag.SWEEP, self.id)} AND {tagged(Tag.ROLE, role)}"
+
     def _jobs(self) -> dict[str, list[RunInfo]]:
         # Without their metrics and params: those of ten thousand runs take a gigabyte.
         jobs: dict[str, list[RunInfo]] = {}
-        for run in read.search(self._store, f"tags.`lossbench.sweep` = '{self.id}' AND tags.`lossbench.role` = 'run'"):
-            if "lossbench.superseded" not in run.data.tags:
-                jobs.setdefault(run.data.tags.get("lossbench.objective", ""), []).append(run.info)
+        for run in read.search(self._store, self._having(Role.RUN)):
+            if Tag.SUPERSEDED not in run.data.tags:
+                jobs.setdefault(run.data.tags.get(Tag.OBJECTIVE, ""), []).append(run.info)
         return jobs
 
     def _complete(
-        self, record: RunRecord, jobs: Sequence[RunInfo], summary: Mapping[str, float], status: Status
+        self, record: RunRecord, jobs: Sequence[RunInfo], summary: Mapping[str, float], status: EndStatus
     ) -> None:
-        curve = mean_curve(self._store, [job for job in jobs if job.status == "FINISHED"])
+        curve = read.mean_curve(self._store, [job for job in jobs if job.status == Status.FINISHED])
         keys = [str(key) for key in curve.columns if key != "epoch"]
         for epoch, *means in curve[["epoch", *keys]].itertuples(index=False):
             record.log([(int(epoch), dict(zip(keys, means, strict=True)))])
         record.finish(summary, _status_of({job.status for job in jobs}, status))
 
     def _publish(self, leaderboard: pd.DataFrame) -> None:
-        self._run.artifacts.table(leaderboard, "leaderboard.csv")
+        self._run.artifacts.table(leaderboard, Artifact.LEADERBOARD)
         # MLflow's own log_table appends to what is there; this is the file that it would write.
         split = {"columns": list(leaderboard.columns), "data": leaderboard.astype(object).to_numpy().tolist()}
-        self._run.artifacts.json(split, "leaderboard.json")
-        self._run.tag("mlflow.loggedArtifacts", '[{"path": "leaderboard.json", "type": "table"}]')
+        self._run.artifacts.json(split, Artifact.LEADERBOARD_TABLE)
+        self._run.tag(Tag.TABLES, json.dumps([{"path": Artifact.LEADERBOARD_TABLE, "type": "table"}]))
 
-    def _finish(self, status: Status, metrics: Mapping[str, float] | None, error: str | None) -> None:
-        if status == "FAILED" and error is not None:
+    def _finish(self, status: EndStatus, metrics: Mapping[str, float] | None, error: str | None) -> None:
+        if status == Status.FAILED and error is not None:
             self._run.fail(error)
         else:
             self._run.finish(metrics, status)
@@ -274,16 +286,16 @@ class SweepRecord:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         if error is None:
-            self.close("FINISHED")
+            self.close(Status.FINISHED)
         else:
             self._end_by(error)
 
     def _end_by(self, error: BaseException) -> None:
         try:
             if isinstance(error, Exception):
-                self.close("FAILED", error="".join(traceback.format_exception(error)))
+                self.close(Status.FAILED, error="".join(traceback.format_exception(error)))
             else:
-                self.close("KILLED")
+                self.close(Status.KILLED)
         except Exception as broken:
             error.add_note(f"the record of sweep {self.id} is incomplete: {broken}")
 
@@ -309,10 +321,10 @@ class _Problems:
             raise self._first
 
 
-def _status_of(statuses: set[str], sweep: Status) -> Status:
+def _status_of(statuses: set[str], sweep: EndStatus) -> EndStatus:
     """An objective is as good as its worst job; without any, it is as the sweep is."""
-    if "FAILED" in statuses:
-        return "FAILED"
-    if statuses - {"FINISHED"}:
-        return "KILLED"
-    return "FINISHED" if statuses else sweep
+    if Status.FAILED in statuses:
+        return Status.FAILED
+    if statuses - {Status.FINISHED}:
+        return Status.KILLED
+    return Status.FINISHED if statuses else sweep

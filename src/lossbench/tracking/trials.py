@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from lossbench.tracking.read import search
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.schema import Artifact, Role, Status, Tag, tagged
 from lossbench.tracking.store.client import MlflowException, Run
 from lossbench.tracking.store.open import Store
 from lossbench.tracking.unfinished import supersede
@@ -41,10 +42,10 @@ class TuningRecord:
         if known is None:
             name = f"tuning · {objective}"
             run = RunRecord.start(
-                store, name, role="tuning", params=params, tags=tags, parent=sweep, sweep=sweep, objective=objective
+                store, name, role=Role.TUNING, params=params, tags=tags, parent=sweep, sweep=sweep, objective=objective
             )
             return cls(store, sweep, objective, run)
-        store.client.update_run(known.info.run_id, status="RUNNING")
+        store.client.update_run(known.info.run_id, status=Status.RUNNING)
         record = cls(store, sweep, objective, RunRecord(store, known.info.run_id, known.info.artifact_uri))
         record._move(known, parent=sweep)
         return record
@@ -60,9 +61,9 @@ class TuningRecord:
         run = RunRecord.start(
             self._store,
             f"trial {number} · {self._objective}",
-            role="trial",
+            role=Role.TRIAL,
             params=params,
-            tags={"lossbench.trial": number},
+            tags={Tag.TRIAL: number},
             parent=self.id,
             sweep=self._sweep,
             objective=self._objective,
@@ -84,18 +85,18 @@ class TuningRecord:
             known = _find(self._store, trial)
             if known is not None:
                 self._move(known, parent=self.id)
-        for run in search(self._store, f"tags.`mlflow.parentRunId` = '{self.id}' AND tags.`lossbench.role` = 'trial'"):
+        for run in search(self._store, f"{tagged(Tag.PARENT, self.id)} AND {tagged(Tag.ROLE, Role.TRIAL)}"):
             if run.info.run_id not in told:
                 supersede(self._store, run)
 
     def _move(self, run: Run, parent: str) -> None:
-        for key, value in (("mlflow.parentRunId", parent), ("lossbench.sweep", self._sweep)):
+        for key, value in ((Tag.PARENT, parent), (Tag.SWEEP, self._sweep)):
             if run.data.tags.get(key) != value:
                 self._store.client.set_tag(run.info.run_id, key, value)
 
     def end(self, metrics: Mapping[str, float], table: Any, *, error: str | None = None) -> None:
         """Write what the trials found, and end the run."""
-        self._run.artifacts.table(table, "trials.csv")
+        self._run.artifacts.table(table, Artifact.TRIALS)
         if error is None:
             self._run.finish(metrics)
         else:

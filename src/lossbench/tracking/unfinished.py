@@ -11,12 +11,11 @@ from filelock import FileLock, Timeout
 
 from lossbench.errors import UserError
 from lossbench.tracking import read
+from lossbench.tracking.schema import Role, Status, Tag, having_status, tagged
 from lossbench.tracking.store.client import MlflowException, Run
 from lossbench.tracking.store.open import Store
-from lossbench.tracking.store.process import TAG as PROCESS
 from lossbench.tracking.store.process import Process
 
-JOBS, IDENTITY, SUPERSEDED = "lossbench.jobs_identity", "lossbench.identity", "lossbench.superseded"
 GONE = "its process is gone"
 _ORPHAN_SECONDS = 20.0
 _LOCK_SECONDS = 120.0
@@ -40,7 +39,7 @@ class Standing:
 
     def checkpoint_of(self, identity: str) -> str | None:
         """Return the newest run of this very job that was broken off, which may have left a checkpoint."""
-        broken = [run.info.run_id for run in self.void if run.data.tags.get(IDENTITY) == identity]
+        broken = [run.info.run_id for run in self.void if run.data.tags.get(Tag.IDENTITY) == identity]
         return broken[-1] if broken else None
 
 
@@ -75,20 +74,20 @@ def find(store: Store, jobs: str, wanted: str) -> tuple[Run | None, str | None]:
     if wanted != "auto":
         run = store.client.get_run(read.find_sweep(store, wanted).id)
         who = f"the sweep {run.info.run_name!r} ({run.info.run_id[:8]})"
-        if run.data.tags.get(JOBS) != jobs:
+        if run.data.tags.get(Tag.JOBS_IDENTITY) != jobs:
             raise UserError(f"sweep.resume={wanted}: {who} has other jobs than this command")
-        if run.info.status == "FINISHED":
+        if run.info.status == Status.FINISHED:
             raise UserError(f"sweep.resume={wanted}: {who} has finished: there is nothing to continue")
-        if run.info.status == "RUNNING" and _lives(run):
+        if run.info.status == Status.RUNNING and _lives(run):
             raise UserError(f"sweep.resume={wanted}: {who} still runs in {_who(run)}")
         return run, None
-    found = list(read.search(store, f"tags.`lossbench.role` = 'sweep' AND tags.`{JOBS}` = '{jobs}'"))
+    found = list(read.search(store, f"{tagged(Tag.ROLE, Role.SWEEP)} AND {tagged(Tag.JOBS_IDENTITY, jobs)}"))
     note = None
     for run in reversed(found):
-        if SUPERSEDED in run.data.tags:
+        if Tag.SUPERSEDED in run.data.tags:
             continue
-        if run.info.status != "RUNNING" or _lives(run) is False:
-            return (None if run.info.status == "FINISHED" else run), note
+        if run.info.status != Status.RUNNING or _lives(run) is False:
+            return (None if run.info.status == Status.FINISHED else run), note
         note = (
             f"the sweep {run.info.run_id[:8]} of the same jobs runs in {_who(run)}: this is another one "
             f"(should it be gone: sweep.resume={run.info.run_id[:8]})"
@@ -99,14 +98,14 @@ def find(store: Store, jobs: str, wanted: str) -> tuple[Run | None, str | None]:
 def standing(store: Store, sweep: str, identities: Collection[str], retry_failed: bool) -> Standing:
     """Read a sweep's runs once and sort out which of them count for jobs of these identities."""
     found = Standing()
-    runs = read.search(store, f"tags.`lossbench.sweep` = '{sweep}' AND tags.`lossbench.role` = 'run'")
+    runs = read.search(store, f"{tagged(Tag.SWEEP, sweep)} AND {tagged(Tag.ROLE, Role.RUN)}")
     for run in runs:
-        if SUPERSEDED in run.data.tags:
+        if Tag.SUPERSEDED in run.data.tags:
             continue
-        identity = run.data.tags.get(IDENTITY, "")
-        if run.info.status == "FINISHED" and identity in identities and identity not in found.finished:
+        identity = run.data.tags.get(Tag.IDENTITY, "")
+        if run.info.status == Status.FINISHED and identity in identities and identity not in found.finished:
             found.finished[identity] = run
-        elif run.info.status == "FAILED" and identity in identities and identity not in found.failed:
+        elif run.info.status == Status.FAILED and identity in identities and identity not in found.failed:
             found.failed[identity] = run
         else:
             found.void.append(run)
@@ -125,20 +124,20 @@ def take_over(store: Store, sweep: str, standing: Standing) -> None:
     """
     _wait_for_orphans(standing.void)
     me = str(Process.current())
-    store.client.set_tag(sweep, PROCESS, me)
-    store.client.update_run(sweep, status="RUNNING")
+    store.client.set_tag(sweep, Tag.PROCESS, me)
+    store.client.update_run(sweep, status=Status.RUNNING)
     for run in standing.void:
         supersede(store, run)
-    if store.client.get_run(sweep).data.tags.get(PROCESS) != me:
+    if store.client.get_run(sweep).data.tags.get(Tag.PROCESS) != me:
         raise UserError(f"another command has just continued the sweep {sweep[:8]}: leave it to that one")
 
 
 def supersede(store: Store, run: Run) -> None:
     """Let a run count no more; one whose process is gone ends as KILLED."""
-    if run.info.status == "RUNNING":
-        store.client.set_tag(run.info.run_id, "lossbench.error", GONE)
-        store.client.set_terminated(run.info.run_id, "KILLED")
-    store.client.set_tag(run.info.run_id, SUPERSEDED, "true")
+    if run.info.status == Status.RUNNING:
+        store.client.set_tag(run.info.run_id, Tag.ERROR, GONE)
+        store.client.set_terminated(run.info.run_id, Status.KILLED)
+    store.client.set_tag(run.info.run_id, Tag.SUPERSEDED, "true")
 
 
 def supersede_doubles(store: Store, sweep: str, objectives: Collection[str]) -> None:
@@ -148,23 +147,23 @@ def supersede_doubles(store: Store, sweep: str, objectives: Collection[str]) -> 
     asked a second time to start a run, and has started two.
     """
     doubles: dict[tuple[str, str], list[Run]] = {}
-    for run in read.search(store, f"tags.`lossbench.sweep` = '{sweep}'"):
-        role, identity = run.data.tags.get("lossbench.role", ""), run.data.tags.get(IDENTITY)
-        if role == "objective" and run.info.run_id not in objectives:
+    for run in read.search(store, tagged(Tag.SWEEP, sweep)):
+        role, identity = run.data.tags.get(Tag.ROLE, ""), run.data.tags.get(Tag.IDENTITY)
+        if role == Role.OBJECTIVE and run.info.run_id not in objectives:
             _delete(store, run)
-        elif role == "reference":
+        elif role == Role.REFERENCE:
             doubles.setdefault((role, str(run.info.run_name)), []).append(run)
-        elif role == "run" and identity is not None and SUPERSEDED not in run.data.tags:
+        elif role == Role.RUN and identity is not None and Tag.SUPERSEDED not in run.data.tags:
             doubles.setdefault((role, identity), []).append(run)
     for (role, _), runs in doubles.items():
-        kept = next((run for run in runs if run.info.status == "FINISHED"), runs[-1])
+        kept = next((run for run in runs if run.info.status == Status.FINISHED), runs[-1])
         for run in runs:
             if run is not kept:
-                (supersede if role == "run" else _delete)(store, run)
+                (supersede if role == Role.RUN else _delete)(store, run)
 
 
 def _delete(store: Store, run: Run) -> None:
-    store.client.set_terminated(run.info.run_id, "KILLED")
+    store.client.set_terminated(run.info.run_id, Status.KILLED)
     store.client.delete_run(run.info.run_id)
 
 
@@ -175,14 +174,14 @@ def repair(store: Store) -> list[Run]:
 
 def stale(store: Store) -> list[Run]:
     """Return the experiment's runs that claim to run though their process is gone."""
-    running = read.search(store, "attributes.status = 'RUNNING' AND tags.`lossbench.role` LIKE '%'")
+    running = read.search(store, f"{having_status(Status.RUNNING)} AND tags.`{Tag.ROLE}` LIKE '%'")
     return [run for run in running if _lives(run) is False]
 
 
 def _terminate(store: Store, run: Run) -> bool:
     try:
-        store.client.set_tag(run.info.run_id, "lossbench.error", GONE)
-        store.client.set_terminated(run.info.run_id, "KILLED")
+        store.client.set_tag(run.info.run_id, Tag.ERROR, GONE)
+        store.client.set_terminated(run.info.run_id, Status.KILLED)
     except MlflowException:  # deleted by another
         return False
     return True
@@ -190,7 +189,7 @@ def _terminate(store: Store, run: Run) -> bool:
 
 def _wait_for_orphans(runs: Iterable[Run]) -> None:
     """Wait for workers of a command that was killed: they notice, and end by themselves."""
-    waiting = [run for run in runs if run.info.status == "RUNNING"]
+    waiting = [run for run in runs if run.info.status == Status.RUNNING]
     until = time.monotonic() + _ORPHAN_SECONDS
     while waiting := [run for run in waiting if _lives(run)]:
         if time.monotonic() > until:
@@ -202,10 +201,10 @@ def _wait_for_orphans(runs: Iterable[Run]) -> None:
 
 
 def _lives(run: Run) -> bool | None:
-    process = Process.parse(run.data.tags.get(PROCESS))
+    process = Process.parse(run.data.tags.get(Tag.PROCESS))
     return None if process is None else process.alive
 
 
 def _who(run: Run) -> str:
-    process = Process.parse(run.data.tags.get(PROCESS))
+    process = Process.parse(run.data.tags.get(Tag.PROCESS))
     return "an unknown process" if process is None else f"process {process.id} on {process.host}"

@@ -14,7 +14,7 @@ import pytest
 
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
-from lossbench.tracking.unfinished import SUPERSEDED
+from lossbench.tracking.schema import Tag
 
 Place = Any  # conftest's Killable
 TIMED = ["seconds"]
@@ -22,7 +22,7 @@ TIMED = ["seconds"]
 
 def answer_of(place: Place) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The leaderboard, the final metrics of every job and the predictions, without what depends on clock and ids."""
-    sweep = read.last_sweep(place.store)
+    sweep = read.find_sweep(place.store, "last")
     folder = place.mlruns / "artifacts" / sweep.id / "artifacts"
     board = pd.read_csv(folder / "leaderboard.csv").drop(columns=TIMED)
     runs = read.runs(place.store, sweep.id)
@@ -42,7 +42,9 @@ def require_whole(place: Place, jobs: int) -> None:
     (sweep,) = read.sweeps(store)
     assert sweep.status == "FINISHED"
     below = list(read.search(store, f"tags.`lossbench.sweep` = '{sweep.id}'"))
-    counting = [run for run in below if run.data.tags["lossbench.role"] == "run" and SUPERSEDED not in run.data.tags]
+    counting = [
+        run for run in below if run.data.tags["lossbench.role"] == "run" and Tag.SUPERSEDED not in run.data.tags
+    ]
     assert len(counting) == jobs
     assert {run.info.status for run in counting} == {"FINISHED"}
     assert len({run.data.tags["lossbench.identity"] for run in counting}) == jobs

@@ -15,11 +15,11 @@ import pytest
 from lossbench.cli.main import dispatch
 from lossbench.tracking import read
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.schema import Tag
 from lossbench.tracking.store.client import Run
 from lossbench.tracking.store.open import Store, open_store
-from lossbench.tracking.store.process import TAG as PROCESS
 from lossbench.tracking.store.process import Process
-from lossbench.tracking.unfinished import GONE, SUPERSEDED, repair
+from lossbench.tracking.unfinished import GONE, repair
 
 TINY = ("trainer.max_epochs=2", "data.test_rows=200", "data.negatives=150", "data.positives=30")
 # A loss that raises while a file is there, and whose value a constant scales: an edit of the module changes it.
@@ -100,7 +100,7 @@ def sweep(
 
 def counting(store: Store, role: str = "run") -> list[Run]:
     found = read.search(store, f"tags.`lossbench.role` = '{role}'")
-    return [run for run in found if SUPERSEDED not in run.data.tags]
+    return [run for run in found if Tag.SUPERSEDED not in run.data.tags]
 
 
 def ids(store: Store) -> dict[str, str]:
@@ -235,7 +235,7 @@ def test_settings_of_the_wrong_type(sweep: Callable[..., Ended], setting: str) -
 
 
 def _mark(store: Store, run: str, process: Process, status: str = "RUNNING") -> None:
-    store.client.set_tag(run, PROCESS, str(process))
+    store.client.set_tag(run, Tag.PROCESS, str(process))
     store.client.update_run(run, status=status)
 
 
@@ -286,7 +286,7 @@ def test_a_worker_that_is_still_at_work_is_not_overtaken(
 def test_runs_whose_process_is_gone_are_ended_and_others_are_not(store: Store) -> None:
     gone, alive = (RunRecord.start(store, name, role="run") for name in ("gone", "alive"))
     foreign = store.client.create_run(store.experiment_id)
-    store.client.set_tag(gone.id, PROCESS, str(another(started="1")))
+    store.client.set_tag(gone.id, Tag.PROCESS, str(another(started="1")))
     assert [run.info.run_id for run in repair(store)] == [gone.id]
     ended = store.client.get_run(gone.id)
     assert (ended.info.status, ended.data.tags["lossbench.error"]) == ("KILLED", GONE)

@@ -21,12 +21,11 @@ from lossbench.cli.main import dispatch
 from lossbench.tracking import read
 from lossbench.tracking.read import history
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.schema import Tag
 from lossbench.tracking.store import outbox
 from lossbench.tracking.store.open import Store, open_store
 from lossbench.tracking.store.outbox import Outbox, StoreUnreachable, outbox_of
-from lossbench.tracking.store.process import TAG as PROCESS
 from lossbench.tracking.store.process import Process
-from lossbench.tracking.unfinished import SUPERSEDED
 
 TINY = ("trainer.max_epochs=2", "data.test_rows=200", "data.negatives=150", "data.positives=30")
 
@@ -269,7 +268,7 @@ def sweep(
 
 def counting(store: Store) -> list[Any]:
     runs = read.search(store, "tags.`lossbench.role` = 'run'")
-    return [run for run in runs if SUPERSEDED not in run.data.tags]
+    return [run for run in runs if Tag.SUPERSEDED not in run.data.tags]
 
 
 @pytest.mark.parametrize("fate", ["lose", "forget"])
@@ -316,7 +315,7 @@ def test_a_sweep_whose_server_goes_away_ends_with_one_line_and_goes_on_from_ther
     (left,) = read.sweeps(store)
     assert left.status == "RUNNING"
     # This process lives on, where a person's command has ended.
-    store.client.set_tag(left.id, PROCESS, str(replace(Process.current(), started="1")))
+    store.client.set_tag(left.id, Tag.PROCESS, str(replace(Process.current(), started="1")))
     time.sleep(0.2)
     again = sweep()
     assert again.status == 0, again.err
