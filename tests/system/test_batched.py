@@ -17,7 +17,8 @@ from lossbench.config.compose import compose
 from lossbench.runs import engines
 from lossbench.sweep import stacks
 from lossbench.tracking import read
-from lossbench.tracking.read import history
+from lossbench.tracking.read import history_of
+from lossbench.tracking.search import read_run
 from lossbench.tracking.store.open import Store, open_store
 
 QUICK = ("trainer.max_epochs=3", "data.test_rows=400", "data.negatives=600", "data.positives=60")
@@ -78,7 +79,7 @@ def assert_same(store: Store, one: pd.DataFrame, two: pd.DataFrame) -> None:
         else:
             pd.testing.assert_frame_equal(two[columns], one[columns])
     for first, second in zip(one["run_id"], two["run_id"], strict=True):
-        histories = [history(store, run) for run in (first, second)]
+        histories = [history_of(store, read_run(store, run)) for run in (first, second)]
         assert list(histories[0].columns) == list(histories[1].columns)
         np.testing.assert_allclose(histories[1], histories[0], rtol=0, atol=1e-8)
 
@@ -173,7 +174,7 @@ def test_what_diverges_leaves_the_history_that_a_run_alone_does(command: Command
         assert command(*sweep, f"hydra/launcher={launcher}")[0] == 1
         runs = swept(store)
         (failed,) = runs[runs["status"] == "FAILED"]["run_id"]
-        histories.append(history(store, failed))
+        histories.append(history_of(store, read_run(store, failed)))
     assert len(histories[0]) > 1
     pd.testing.assert_frame_equal(histories[1], histories[0], rtol=1e-8)
 

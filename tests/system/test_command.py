@@ -17,6 +17,7 @@ import pytest
 
 from lossbench.cli.main import VERBS, dispatch
 from lossbench.tracking import read
+from lossbench.tracking.search import search_runs
 from lossbench.tracking.store.open import Store, open_store
 
 
@@ -96,7 +97,7 @@ def statuses(store: Store, sweep: str | None = None) -> pd.Series:
 
 
 def running(store: Store) -> int:
-    return len(list(read.search(store, "attributes.status = 'RUNNING'")))
+    return len(list(search_runs(store, "attributes.status = 'RUNNING'")))
 
 
 def one_line(ended: Ended) -> str:
@@ -199,13 +200,13 @@ def test_a_users_own_conf_folder_adds_a_choice(lossbench: Command, tmp_path: Pat
 def test_a_users_error_is_one_line_and_leaves_no_run(
     lossbench: Command, store: Store, arguments: list[str], words: list[str]
 ) -> None:
-    before = len(list(read.search(store, "")))
+    before = len(list(search_runs(store)))
     ended = lossbench(*arguments)
     assert ended.status == 2, ended
     line = one_line(ended)
     for word in words:
         assert word in line, line
-    assert len(list(read.search(store, ""))) == before
+    assert len(list(search_runs(store))) == before
 
 
 @pytest.mark.parametrize(
@@ -255,17 +256,17 @@ def test_a_sweep_records_three_levels_and_ends_in_a_leaderboard(lossbench: Comma
     jobs = runs[runs["role"] == "run"]
     assert sorted(jobs["name"]) == ["s0 · cross_entropy", "s0 · focal", "s1 · cross_entropy", "s1 · focal"]
     assert (jobs["status"] == "FINISHED").all()
-    objectives = {run.info.run_name: run for run in read.search(store, f"tags.`mlflow.parentRunId` = '{sweep.id}'")}
+    objectives = {run.name: run for run in search_runs(store, f"tags.`mlflow.parentRunId` = '{sweep.id}'")}
     assert {"cross_entropy", "focal"} <= set(objectives)
     for name in ("cross_entropy", "focal"):
         own = jobs[jobs["objective"] == name]
-        metrics = objectives[name].data.metrics
+        metrics = objectives[name].metrics
         assert metrics["test/auroc"] == pytest.approx(own["metrics.test/auroc"].mean(), abs=1e-12)
         assert metrics["n"] == 2
         parents = {store.client.get_run(run_id).data.tags["mlflow.parentRunId"] for run_id in own["run_id"]}
-        assert parents == {objectives[name].info.run_id}
+        assert parents == {objectives[name].id}
     gap = jobs.pivot_table(index="params.seed", columns="objective", values="metrics.test/auroc")
-    assert objectives["focal"].data.metrics["difference/test/auroc"] == pytest.approx(
+    assert objectives["focal"].metrics["difference/test/auroc"] == pytest.approx(
         (gap["focal"] - gap["cross_entropy"]).mean(), abs=1e-12
     )
     artifacts = {file.path for file in store.client.list_artifacts(sweep.id)}
@@ -309,14 +310,14 @@ def test_a_wrong_verb_argument_is_one_line(lossbench: Command, arguments: list[s
 def test_a_wrong_override_in_the_last_job_stops_the_sweep_before_the_first_trains(
     lossbench: Command, store: Store
 ) -> None:
-    before = len(list(read.search(store, "")))
+    before = len(list(search_runs(store)))
     ended = lossbench("-m", "loss=focal", "loss.gamma=0,1,2,3,4,5,-6", *QUICK)
     assert ended.status == 2
     line = one_line(ended)
     assert "job 6" in line
     assert "loss.gamma=-6" in line
     assert "gamma >= 0" in line
-    assert len(list(read.search(store, ""))) == before
+    assert len(list(search_runs(store))) == before
 
 
 def test_jobs_that_cannot_serve_are_left_out_and_listed(lossbench: Command, store: Store) -> None:

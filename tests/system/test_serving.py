@@ -30,6 +30,7 @@ from lossbench.inference import model_file
 from lossbench.runs.find import best_of, find_run
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.search import search_runs
 from lossbench.tracking.store.open import Store, open_store
 
 
@@ -381,8 +382,8 @@ def test_wrong_input_is_one_line(
 def test_a_run_exports_its_model_on_request(lossbench: Command, project: Project) -> None:
     data = (*DATA, f"data.path={project.table}", "seed=7", "trainer.max_epochs=1")
     assert command(*data, "export=true", f"paths.mlruns={project.store.mlruns}") == 0
-    (run,) = read.search(project.store, "params.seed = '7'")
-    (logged,) = project.store.client.get_run(run.info.run_id).outputs.model_outputs
+    (run,) = search_runs(project.store, "params.seed = '7'")
+    (logged,) = project.store.client.get_run(run.id).outputs.model_outputs
     assert project.store.client.get_logged_model(logged.model_id).name == "model"
 
 
@@ -403,9 +404,9 @@ def test_a_run_with_parts_of_ones_own_is_told_how_to_export(
         assert command(*own, "export=true") == 2
         assert "model names 'mine.Mine', which is no part of lossbench or torch" in capsys.readouterr().err
         assert command(*own) == 0
-        (run,) = read.search(project.store, "params.seed = '8'")
-        assert "allow it with --trust" in one_line(lossbench("predict", run.info.run_id, str(project.table)))
-        ended = lossbench("export", run.info.run_id, "--trust", "--code", "mine.py", "--register", "mine")
+        (run,) = search_runs(project.store, "params.seed = '8'")
+        assert "allow it with --trust" in one_line(lossbench("predict", run.id, str(project.table)))
+        ended = lossbench("export", run.id, "--trust", "--code", "mine.py", "--register", "mine")
         assert ended.status == 0, ended.err
         assert lossbench("predict", "mine", str(project.table), "--trust").status == 0
     finally:

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from lossbench.errors import UserError
-from lossbench.tracking import read
-from lossbench.tracking.read import history
+from lossbench.tracking import read, search
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.search import read_run
 from lossbench.tracking.store.open import Store
 from lossbench.tracking.sweep import SweepRecord
 
@@ -75,7 +75,7 @@ def test_pages_of_any_size_make_one_table(
     size: int, store: Store, sweep: SweepRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = read.runs(store, sweep.id), read.runs(store)
-    monkeypatch.setattr(read, "_PAGE", size)
+    monkeypatch.setattr(search, "_PAGE", size)
     for table, again in zip(whole, (read.runs(store, sweep.id), read.runs(store)), strict=True):
         pd.testing.assert_frame_equal(again, table)
     assert gc.isenabled()
@@ -111,7 +111,7 @@ def test_no_sweep_yet_and_no_such_run(store: Store) -> None:
     with pytest.raises(UserError, match="holds no sweep yet"):
         read.find_sweep(store, "last")
     with pytest.raises(UserError, match="no run has the id 'abc'"):
-        history(store, "abc")
+        read_run(store, "abc")
 
 
 def test_columns_of_numbers_are_numbers_and_others_text(store: Store) -> None:

@@ -109,7 +109,7 @@ def complete(runs: Sequence[PlannedRun], engine: Engine, ended: Ended) -> list[O
     except BaseException as error:
         for record in records:
             if record is not None:
-                record.__exit__(type(error), error, error.__traceback__)
+                record.end_by(error)
         if not isinstance(error, Exception):
             raise
         rest = runs[len(outcomes) :]
@@ -129,7 +129,7 @@ def _finish(run: PlannedRun, record: RunRecord, fitted: Fit | Exception, engine:
         evaluation = engine.evaluate(run)
         finish_record(record, run, fitted, evaluation)
     except Exception as error:
-        record.__exit__(type(error), error, error.__traceback__)
+        record.end_by(error)
         return _failed(error, ended)
     result = Result(record.id, run.config, run.job, fitted, evaluation)
     ended(result)

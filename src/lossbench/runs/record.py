@@ -64,7 +64,7 @@ def start_record(store: Store, run: PlannedRun, *, hold: bool = False) -> RunRec
         record.artifacts.text(about.config_yaml, Artifact.CONFIG)
         _record_data(record, run.job.dataset, about.source)
     except BaseException as error:
-        record.__exit__(type(error), error, error.__traceback__)
+        record.end_by(error)
         raise
     return record
 

@@ -19,6 +19,7 @@ from lossbench.comparison.report.budgets import Tuning, add_budgets, joined
 from lossbench.tracking import read, ui
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.schema import JUDGED_BY, Artifact, Tag
+from lossbench.tracking.search import read_run
 from lossbench.tracking.store.open import Store
 
 _SAME_TABLE = (
@@ -108,7 +109,7 @@ def answer(
     by
         What is compared: ``objective`` or names of params.
     """
-    tags = store.client.get_run(sweeps[0]).data.tags if sweeps else {}
+    tags = read_run(store, sweeps[0]).tags if sweeps else {}
     found = [read.runs(store, sweep, filter=filter) for sweep in sweeps or (None,)]
     runs = pd.concat([part for part in found if len(part)], ignore_index=True) if any(map(len, found)) else found[0]
     if not (runs["role"] == "run").any():
@@ -136,7 +137,7 @@ def answer(
 
 
 def _tuning(store: Store, sweep: str) -> Tuning | None:
-    uri = store.client.get_run(sweep).info.artifact_uri
+    uri = read_run(store, sweep).artifact_uri
     document, trials = (read_artifact(store, sweep, uri, name) for name in (Artifact.TUNING, Artifact.TRIALS))
     if document is None or trials is None:
         return None

@@ -15,7 +15,7 @@ from rich.text import Text
 from lossbench.config.labels import OTHERS, PARTS
 from lossbench.errors import Failed
 from lossbench.sweep.jobs import LeftOut, PlannedJob, compared, sweep_identity
-from lossbench.sweep.resume import Earlier, look_back, tell
+from lossbench.sweep.resume import Resumed, find_resumed, show_resumed
 from lossbench.tracking.schema import SELECTED_BY, Role, Status, Tag, key, name_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class SweepFailed(Failed):
 @contextmanager
 def recorded(
     store: Store, name: str, jobs: Sequence[PlannedJob], left_out: Sequence[LeftOut], console: Console
-) -> Iterator[tuple[SweepRecord, Earlier]]:
+) -> Iterator[tuple[SweepRecord, Resumed]]:
     """Own a sweep's run around its jobs: whatever happens in the block, it ends with a leaderboard and a true status.
 
     The run is a new one, or that of an earlier command with these jobs that did not finish.
@@ -49,15 +49,15 @@ def recorded(
     from lossbench.tracking import unfinished
     from lossbench.tracking.store.outbox import PATIENCE_SECONDS, outbox_of
 
-    with unfinished.alone(store):
-        earlier = look_back(store, jobs)
-        record = _open(store, name, jobs, left_out, earlier)
-    tell(earlier, jobs, console)
+    with unfinished.sweep_lock(store):
+        resumed = find_resumed(store, jobs)
+        record = _open(store, name, jobs, left_out, resumed)
+    show_resumed(resumed, jobs, console)
     broken: SweepFailed | None = None
     status: EndStatus = Status.FINISHED
     traceback = None
     try:
-        yield record, earlier
+        yield record, resumed
     except SweepFailed as error:
         broken = error
     except (KeyboardInterrupt, SystemExit):
@@ -73,7 +73,7 @@ def recorded(
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             outbox_of(store).deliver_patiently(INTERRUPTED_SECONDS if status == Status.KILLED else PATIENCE_SECONDS)
-            found = _close(store, record, jobs, status, traceback, broken is not None, earlier.run is not None, console)
+            found = _close(store, record, jobs, status, traceback, broken is not None, resumed.run is not None, console)
             _show_places(store, record.id, found, console)
         finally:
             signal.signal(signal.SIGINT, before)
@@ -85,7 +85,7 @@ def recorded(
 
 
 def _open(
-    store: Store, name: str, jobs: Sequence[PlannedJob], left_out: Sequence[LeftOut], earlier: Earlier
+    store: Store, name: str, jobs: Sequence[PlannedJob], left_out: Sequence[LeftOut], resumed: Resumed
 ) -> SweepRecord:
     """Open the sweep's run, or take over and open again that of the earlier command."""
     from lossbench.tracking import unfinished
@@ -106,12 +106,12 @@ def _open(
         Tag.COMMAND: address.masked(shlex.join(["lossbench", *sys.argv[1:]])),
     }
     left = [(" ".join(job.varying), job.reason) for job in left_out]
-    if earlier.run is None:
+    if resumed.run is None:
         return SweepRecord.open(store, name, objectives=objectives, tags=tags, left_out=left)
-    standing = earlier.standing
-    unfinished.take_over(store, earlier.run.info.run_id, standing)
-    counting = [*standing.finished.values(), *standing.failed.values()]
-    return SweepRecord.reopen(store, earlier.run, counting, objectives=objectives, tags=tags, left_out=left)
+    progress = resumed.progress
+    unfinished.take_over(store, resumed.run.id, progress)
+    counting = [*progress.finished.values(), *progress.failed.values()]
+    return SweepRecord.reopen(store, resumed.run, counting, objectives=objectives, tags=tags, left_out=left)
 
 
 def _defining(job: PlannedJob) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from lossbench.errors import UserError
 from lossbench.sweep.answer import Answer, chart_link
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.schema import Artifact, Tag, figure_path, package_of
+from lossbench.tracking.search import RunRow, read_run
 from lossbench.tracking.store import address
 
 if TYPE_CHECKING:
     from lossbench.comparison.report.evidence import Evidence
     from lossbench.comparison.report.page import Report
-    from lossbench.tracking.store.client import Run
     from lossbench.tracking.store.open import Store
     from lossbench.tracking.sweep import SweepRecord
 
@@ -61,14 +61,14 @@ def make_report(store: Store, found: Answer, sweeps: Sequence[str], command: str
     """
     from lossbench.comparison.report.page import About, report
 
-    known = [store.client.get_run(sweep) for sweep in sweeps]
-    tags = [run.data.tags for run in known]
-    names = [str(run.info.run_name) for run in known]
+    known = [read_run(store, sweep) for sweep in sweeps]
+    tags = [run.tags for run in known]
+    names = [run.name for run in known]
     commands = list(dict.fromkeys(each[Tag.COMMAND] for each in tags if Tag.COMMAND in each))
     about = About(
         title=" and ".join(dict.fromkeys(names)) or f"runs of {store.experiment}",
         question=next((text for text in map(_question, commands) if text), ""),
-        sweeps=[f"{name} ({run.info.run_id})" for name, run in zip(names, known, strict=True)],
+        sweeps=[f"{name} ({run.id})" for name, run in zip(names, known, strict=True)],
         started=min(found.runs["start"]).strftime("%Y-%m-%d %H:%M UTC"),
         commands=[command] if command else commands,
         versions=_versions(store, found.runs),
@@ -92,8 +92,8 @@ def _keep_explanation(store: Store, record: SweepRecord) -> None:
         _log.warning("compare.explain: %s", error)
 
 
-def _explanation(store: Store, sweep: Run) -> dict[str, Any] | None:
-    said = read_artifact(store, sweep.info.run_id, sweep.info.artifact_uri, Artifact.EXPLANATION)
+def _explanation(store: Store, sweep: RunRow) -> dict[str, Any] | None:
+    said = read_artifact(store, sweep.id, sweep.artifact_uri, Artifact.EXPLANATION)
     return None if said is None else dict(json.loads(said))
 
 
@@ -106,7 +106,7 @@ def save(made: Report, path: Path) -> Path:
 
 def report_path(store: Store, sweeps: Sequence[str], found: Answer) -> Path:
     """Return where a report lies unless told otherwise: ``mlruns/reports/<sweep>-<id>-<metric>.html``."""
-    names = [str(store.client.get_run(sweep).info.run_name) for sweep in sweeps] or [store.experiment]
+    names = [read_run(store, sweep).name for sweep in sweeps] or [store.experiment]
     parts = [*names, *(sweep[:8] for sweep in sweeps), found.metric]
     return store.mlruns / "reports" / f"{re.sub(r'[^A-Za-z0-9_.]+', '-', '-'.join(parts))[:120].strip('-.')}.html"
 
@@ -122,7 +122,7 @@ def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
     sources: list[Path | bytes] = []
     names: dict[str, Names] = {}
     for sweep in sweeps:
-        uri = store.client.get_run(sweep).info.artifact_uri
+        uri = read_run(store, sweep).artifact_uri
         folder = address.local_path(uri)
         # A local file is not read as a whole.
         source = (
@@ -141,7 +141,7 @@ def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
 def _versions(store: Store, runs: pd.DataFrame) -> dict[str, str]:
     """Return the versions and the commit of the first run, as it recorded them."""
     jobs = runs[runs["role"] == "run"]
-    tags = store.client.get_run((jobs if len(jobs) else runs)["run_id"].iloc[0]).data.tags
+    tags = read_run(store, (jobs if len(jobs) else runs)["run_id"].iloc[0]).tags
     found = {package: value for tag, value in tags.items() if (package := package_of(tag)) is not None}
     commit = tags.get(Tag.COMMIT)
     return dict(sorted(found.items())) | ({"git commit": commit} if commit else {})

@@ -16,6 +16,7 @@ from pyarrow import feather
 
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.schema import Artifact
+from lossbench.tracking.search import read_run
 
 if TYPE_CHECKING:
     from lossbench.tracking.run import RunRecord
@@ -61,7 +62,7 @@ def merge(store: Store, record: SweepRecord, counting: Collection[str]) -> None:
         return
     parts: list[Callable[[], pa.Table]] = [partial(_shard, file) for file in files]
     schemas = [_schema(file) for file in files]
-    before = read_artifact(store, record.id, store.client.get_run(record.id).info.artifact_uri, Artifact.PREDICTIONS)
+    before = read_artifact(store, record.id, read_run(store, record.id).artifact_uri, Artifact.PREDICTIONS)
     if before is not None:
         missing = pa.array(sorted(set(counting) - {file.stem for file in files}), pa.string())
         table = pq.read_table(io.BytesIO(before))

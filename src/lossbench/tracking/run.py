@@ -7,16 +7,16 @@ import json
 import math
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
 
 from lossbench.tracking.artifacts import Artifacts
+from lossbench.tracking.ending import Record
 from lossbench.tracking.schema import Artifact, EndStatus, RoleName, Status, Tag
-from lossbench.tracking.store.client import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from lossbench.tracking.search import RunRow
+from lossbench.tracking.store.client import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from lossbench.tracking.store.keys import PARAM_LIMIT, TAG_LIMIT, Keys, cut, tags_of
 from lossbench.tracking.store.open import Store
 from lossbench.tracking.store.outbox import outbox_of
@@ -27,11 +27,10 @@ FLUSH_SECONDS = 10.0
 DIGEST_LIMIT = 36
 
 
-class RunRecord:
+class RunRecord(Record):
     """A run that is being written.
 
-    Use it as a context manager: leaving the block ends the run as FINISHED, an exception as FAILED with its
-    traceback, Ctrl-C (which Lightning turns into SystemExit) as KILLED; nothing stays RUNNING.
+    As a context manager it ends the run by how the block is left; see :class:`lossbench.tracking.ending.Record`.
 
     Metrics of the epochs are buffered, and written a thousand at a time or every ten seconds. A final
     metric under a key that has a history stands one step after the last epoch, so that it is the run's value
@@ -117,17 +116,21 @@ class RunRecord:
         try:
             record._params(params or {}, hold)
         except BaseException as error:
-            record._end_by(error)
+            record.end_by(error)
             raise
         return record
 
     @classmethod
-    def again(cls, store: Store, run: Run) -> Self:
+    def again(cls, store: Store, run: RunRow) -> Self:
         """Go on with a run that an earlier process started and this one has taken over: status RUNNING, ours."""
-        record = cls(store, run.info.run_id, run.info.artifact_uri)
+        record = cls(store, run.id, run.artifact_uri)
         store.client.set_tag(record.id, Tag.PROCESS, str(Process.current()))
         store.client.update_run(record.id, status=Status.RUNNING)
         return record
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None
 
     def _params(self, params: Mapping[str, Any], hold: bool) -> None:
         keys = Keys()
@@ -253,35 +256,6 @@ class RunRecord:
         """End the run as KILLED."""
         self._require_running()
         self._end(Status.KILLED, [])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        if self.status is not None:
-            return
-        if error is not None:
-            self._end_by(error)
-            return
-        try:
-            self.finish()
-        except BaseException as broken:
-            self._end_by(broken)
-            raise
-
-    def _end_by(self, error: BaseException) -> None:
-        """End the run by what broke it; a store that cannot be reached leaves a note on that exception."""
-        if self.status is not None:
-            return
-        try:
-            if isinstance(error, Exception):
-                self.fail("".join(traceback.format_exception(error)))
-            else:
-                self.kill()
-        except Exception as broken:
-            error.add_note(f"the record of run {self.id} is incomplete: {broken}")
 
     def _end(self, status: EndStatus, last_words: list[Callable[[], None]]) -> None:
         # The status is what must not be lost: a full disk may cost the traceback, not the truth.

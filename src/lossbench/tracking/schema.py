@@ -96,6 +96,7 @@ def having_status(status: str) -> str:
     return f"attributes.status = '{status}'"
 
 
+OF_ANY_ROLE = f"tags.`{Tag.ROLE}` LIKE '%'"
 # `run` and `reference` alone begin so; MLflow's filters know no OR.
 OF_JOBS_AND_REFERENCES = f"tags.`{Tag.ROLE}` LIKE 'r%'"
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
 
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import Artifacts
+from lossbench.tracking.ending import Attempts, Record, delete_run, end_for
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.schema import (
     OF_JOBS_AND_REFERENCES,
@@ -25,20 +23,19 @@ from lossbench.tracking.schema import (
     having_status,
     tagged,
 )
-from lossbench.tracking.store.client import Run, RunInfo
+from lossbench.tracking.search import RunRow, search_runs
 from lossbench.tracking.store.keys import tags_of
 from lossbench.tracking.store.open import Store
 
-_log = logging.getLogger(__name__)
 _UNFINISHED = "ended with its sweep, unfinished"
 
 
-class SweepRecord:
+class SweepRecord(Record):
     """The upper two of the three levels: sweep -> objective -> run.
 
     The sweep's process opens it before the first job and closes it whatever happens; jobs, in any process,
     start their own `RunRecord` with `parent=sweep.objectives[label]` and `sweep=sweep.id`. As a context
-    manager it ends like a run: FINISHED, FAILED by an exception, KILLED by Ctrl-C.
+    manager it ends like a run; see :class:`lossbench.tracking.ending.Record`.
 
     Examples
     --------
@@ -52,6 +49,7 @@ class SweepRecord:
     """
 
     def __init__(self, store: Store, run: RunRecord, objectives: dict[str, RunRecord]) -> None:
+        self.id = run.id
         self._store = store
         self._run = run
         self._objectives = objectives
@@ -89,7 +87,7 @@ class SweepRecord:
             for label, defining in objectives.items():
                 record._objectives[label] = record._start_objective(label, defining)
         except BaseException as error:
-            record._end_by(error)
+            record.end_by(error)
             raise
         return record
 
@@ -97,8 +95,8 @@ class SweepRecord:
     def reopen(
         cls,
         store: Store,
-        run: Run,
-        counting: Iterable[Run],
+        run: RunRow,
+        counting: Iterable[RunRow],
         *,
         objectives: Mapping[str, Mapping[str, Any]],
         tags: Mapping[str, Any] | None = None,
@@ -119,19 +117,19 @@ class SweepRecord:
         record = cls(store, RunRecord.again(store, run), {})
         client = store.client
         try:
-            for key, value in tags_of({**(tags or {}), Tag.SWEEP: run.info.run_id}).items():
+            for key, value in tags_of({**(tags or {}), Tag.SWEEP: run.id}).items():
                 client.set_tag(record.id, key, value)
-            if Tag.ERROR in run.data.tags:
+            if Tag.ERROR in run.tags:
                 client.delete_tag(record.id, Tag.ERROR)
             if left_out:
                 entries = [{"overrides": overrides, "reason": reason} for overrides, reason in left_out]
                 record.artifacts.json(entries, Artifact.LEFT_OUT)
-            kept: dict[str, Run] = {}
+            kept: dict[str, RunRow] = {}
             replaced: set[str] = set()
-            for each in list(read.search(store, record._having(Role.OBJECTIVE))):
-                label = each.data.tags.get(Tag.OBJECTIVE, "")
-                if each.data.metrics or label in kept or label not in objectives:
-                    replaced.add(each.info.run_id)
+            for each in list(record._search(Role.OBJECTIVE)):
+                label = each.tags.get(Tag.OBJECTIVE, "")
+                if each.metrics or label in kept or label not in objectives:
+                    replaced.add(each.id)
                 else:
                     kept[label] = each
             for label, defining in objectives.items():
@@ -139,17 +137,13 @@ class SweepRecord:
                     RunRecord.again(store, kept[label]) if label in kept else record._start_objective(label, defining)
                 )
             for job in counting:
-                parent = record.objectives.get(job.data.tags.get(Tag.OBJECTIVE, ""))
-                if parent is not None and job.data.tags.get(Tag.PARENT) != parent:
-                    client.set_tag(job.info.run_id, Tag.PARENT, parent)
-            for derived in [
-                *replaced,
-                *(each.info.run_id for each in read.search(store, record._having(Role.REFERENCE))),
-            ]:
-                client.set_terminated(derived, Status.KILLED)
-                client.delete_run(derived)
+                parent = record.objectives.get(job.tags.get(Tag.OBJECTIVE, ""))
+                if parent is not None and job.tags.get(Tag.PARENT) != parent:
+                    client.set_tag(job.id, Tag.PARENT, parent)
+            for derived in [*replaced, *(each.id for each in record._search(Role.REFERENCE))]:
+                delete_run(store, derived)
         except BaseException as error:
-            record._end_by(error)
+            record.end_by(error)
             raise
         return record
 
@@ -165,10 +159,6 @@ class SweepRecord:
         )
 
     @property
-    def id(self) -> str:
-        return self._run.id
-
-    @property
     def objectives(self) -> dict[str, str]:
         """The run id of each objective, by label."""
         return {label: record.id for label, record in self._objectives.items()}
@@ -179,22 +169,21 @@ class SweepRecord:
         return self._run.artifacts
 
     @property
+    def ended(self) -> bool:
+        return self._run.ended
+
+    @property
     def status(self) -> EndStatus | None:
         """How the sweep ended, None while it runs."""
         return self._run.status
 
     def end_unfinished(self, status: EndStatus = Status.KILLED) -> list[str]:
         """End every job that is still RUNNING (its process is gone), and return their run ids."""
-        running = read.search(
-            self._store,
-            f"{tagged(Tag.SWEEP, self.id)} AND {OF_JOBS_AND_REFERENCES} AND {having_status(Status.RUNNING)}",
-        )
-        ended = []
-        for run in list(running):
-            self._store.client.set_tag(run.info.run_id, Tag.ERROR, _UNFINISHED)
-            self._store.client.set_terminated(run.info.run_id, status)
-            ended.append(run.info.run_id)
-        return ended
+        of_sweep, running = tagged(Tag.SWEEP, self.id), having_status(Status.RUNNING)
+        unfinished = [run.id for run in search_runs(self._store, of_sweep, OF_JOBS_AND_REFERENCES, running)]
+        for run_id in unfinished:
+            end_for(self._store, run_id, status, _UNFINISHED)
+        return unfinished
 
     def close(
         self,
@@ -227,38 +216,49 @@ class SweepRecord:
         error
             Traceback of what ended the sweep, kept as `traceback.txt`.
         """
-        if self.status is not None:
+        if self.ended:
             return
-        problems = _Problems()
-        problems.guard(lambda: self.end_unfinished(unfinished))
-        jobs = problems.guard(self._jobs) or {}
+        attempts = Attempts()
+        attempts.attempt(lambda: self.end_unfinished(unfinished))
+        jobs = attempts.attempt(self._jobs) or {}
         for label, record in self._objectives.items():
             summary = (summaries or {}).get(label, {})
-            problems.guard(partial(self._complete, record, jobs.get(label, []), summary, status))
+            attempts.attempt(partial(self._complete, record, jobs.get(label, []), summary, status))
             if record.status is None:
-                problems.guard(record.kill)
+                attempts.attempt(record.kill)
         if leaderboard is not None:
-            problems.guard(lambda: self._publish(leaderboard))
+            attempts.attempt(lambda: self._publish(leaderboard))
         if note is not None:
-            problems.guard(lambda: self._run.tag(Tag.NOTE, note))
-        problems.guard(lambda: self._finish(status, metrics, error))
-        if self.status is None:
-            problems.guard(lambda: self._store.client.set_terminated(self.id, status))
-        problems.raise_first()
+            attempts.attempt(lambda: self._run.tag(Tag.NOTE, note))
+        attempts.attempt(lambda: self._finish(status, metrics, error))
+        if not self.ended:
+            attempts.attempt(lambda: self._store.client.set_terminated(self.id, status))
+        attempts.raise_first()
 
-    def _having(self, role: str) -> str:
-        return f"{tagged(Tag.SWEEP, self.id)} AND {tagged(Tag.ROLE, role)}"
+    def finish(self) -> None:
+        """Close the sweep as FINISHED, without an answer."""
+        self.close(Status.FINISHED)
 
-    def _jobs(self) -> dict[str, list[RunInfo]]:
-        # Without their metrics and params: those of ten thousand runs take a gigabyte.
-        jobs: dict[str, list[RunInfo]] = {}
-        for run in read.search(self._store, self._having(Role.RUN)):
-            if Tag.SUPERSEDED not in run.data.tags:
-                jobs.setdefault(run.data.tags.get(Tag.OBJECTIVE, ""), []).append(run.info)
+    def fail(self, traceback_text: str) -> None:
+        """Close the sweep as FAILED, with what failed."""
+        self.close(Status.FAILED, error=traceback_text)
+
+    def kill(self) -> None:
+        """Close the sweep as KILLED."""
+        self.close(Status.KILLED)
+
+    def _search(self, role: str) -> Iterator[RunRow]:
+        return search_runs(self._store, tagged(Tag.SWEEP, self.id), tagged(Tag.ROLE, role))
+
+    def _jobs(self) -> dict[str, list[RunRow]]:
+        jobs: dict[str, list[RunRow]] = {}
+        for run in self._search(Role.RUN):
+            if not run.superseded:
+                jobs.setdefault(run.tags.get(Tag.OBJECTIVE, ""), []).append(run.without_values())
         return jobs
 
     def _complete(
-        self, record: RunRecord, jobs: Sequence[RunInfo], summary: Mapping[str, float], status: EndStatus
+        self, record: RunRecord, jobs: Sequence[RunRow], summary: Mapping[str, float], status: EndStatus
     ) -> None:
         curve = read.mean_curve(self._store, [job for job in jobs if job.status == Status.FINISHED])
         keys = [str(key) for key in curve.columns if key != "epoch"]
@@ -278,47 +278,6 @@ class SweepRecord:
             self._run.fail(error)
         else:
             self._run.finish(metrics, status)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close(Status.FINISHED)
-        else:
-            self._end_by(error)
-
-    def _end_by(self, error: BaseException) -> None:
-        try:
-            if isinstance(error, Exception):
-                self.close(Status.FAILED, error="".join(traceback.format_exception(error)))
-            else:
-                self.close(Status.KILLED)
-        except Exception as broken:
-            error.add_note(f"the record of sweep {self.id} is incomplete: {broken}")
-
-
-class _Problems:
-    """Steps that must all be tried: the first exception is kept, the others are logged."""
-
-    def __init__(self) -> None:
-        self._first: Exception | None = None
-
-    def guard(self, step: Callable[[], Any]) -> Any:
-        try:
-            return step()
-        except Exception as error:
-            if self._first is None:
-                self._first = error
-            else:
-                _log.warning("closing the sweep: %s", error)
-            return None
-
-    def raise_first(self) -> None:
-        if self._first is not None:
-            raise self._first
 
 
 def _status_of(statuses: set[str], sweep: EndStatus) -> EndStatus:

@@ -19,9 +19,10 @@ import pytest
 
 from lossbench.cli.main import dispatch
 from lossbench.tracking import read
-from lossbench.tracking.read import history
+from lossbench.tracking.read import history_of
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.schema import Tag
+from lossbench.tracking.search import read_run, search_runs
 from lossbench.tracking.store import outbox
 from lossbench.tracking.store.open import Store, open_store
 from lossbench.tracking.store.outbox import Outbox, StoreUnreachable, outbox_of
@@ -139,7 +140,7 @@ def require_all(store: Store, run: RunRecord, epochs: int) -> None:
     assert len(losses) == epochs
     assert sum(point.value != point.value for point in losses) == 1
     assert found.data.metrics["test/auroc"] == 0.25
-    assert len(history(store, run.id)) == epochs
+    assert len(history_of(store, read_run(store, run.id))) == epochs
     assert {file.path for file in store.client.list_artifacts(run.id)} == {"config.yaml", "history.csv"}
 
 
@@ -267,8 +268,8 @@ def sweep(
 
 
 def counting(store: Store) -> list[Any]:
-    runs = read.search(store, "tags.`lossbench.role` = 'run'")
-    return [run for run in runs if Tag.SUPERSEDED not in run.data.tags]
+    runs = search_runs(store, "tags.`lossbench.role` = 'run'")
+    return [run for run in runs if not run.superseded]
 
 
 @pytest.mark.parametrize("fate", ["lose", "forget"])
@@ -280,12 +281,12 @@ def test_a_sweep_over_a_server_that_drops_every_third_request(
     server.fate = serve
     assert ended.status == 0, ended.err
     runs = counting(store)
-    assert [run.info.status for run in runs] == ["FINISHED"] * 4
+    assert [run.status for run in runs] == ["FINISHED"] * 4
     for run in runs:
-        assert len(store.client.get_metric_history(run.info.run_id, "val/auroc")) == 3
-    objectives = list(read.search(store, "tags.`lossbench.role` = 'objective'"))
-    assert sorted(run.info.run_name for run in objectives) == ["cross_entropy", "focal"]
-    assert {run.data.metrics["n"] for run in objectives} == {2.0}
+        assert len(store.client.get_metric_history(run.id, "val/auroc")) == 3
+    objectives = list(search_runs(store, "tags.`lossbench.role` = 'objective'"))
+    assert sorted(run.name for run in objectives) == ["cross_entropy", "focal"]
+    assert {run.metrics["n"] for run in objectives} == {2.0}
 
 
 def test_a_sweep_whose_server_goes_away_ends_with_one_line_and_goes_on_from_there(
@@ -321,5 +322,5 @@ def test_a_sweep_whose_server_goes_away_ends_with_one_line_and_goes_on_from_ther
     assert again.status == 0, again.err
     assert "records that had waited for the store" in again.out
     assert "4 of 4 jobs are finished, 0 to train" in again.out
-    assert [run.info.status for run in counting(store)] == ["FINISHED"] * 4
+    assert [run.status for run in counting(store)] == ["FINISHED"] * 4
     assert [sweep.status for sweep in read.sweeps(store)] == ["FINISHED"]
