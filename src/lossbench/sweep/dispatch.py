@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,25 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.plugins.launcher import Launcher
 
+    from lossbench.sweep.answer import Answer
     from lossbench.sweep.tuning.plan import Plan
     from lossbench.tracking.sweep import SweepRecord
 
 
-def run_sweep(
+@dataclass(frozen=True)
+class FinishedSweep:
+    """How the jobs of a sweep ended, one batch of them as Hydra's sweepers return it, and what they say together.
+
+    A dry run has neither.
+    """
+
+    batches: list[Sequence[JobReturn]]
+    answer: Answer | None
+
+
+def run_jobs(
     grids: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader, launcher: Launcher
-) -> list[Sequence[JobReturn]]:
+) -> FinishedSweep:
     """Run every combination of the overrides and end in a leaderboard.
 
     Parameters
@@ -46,11 +59,6 @@ def run_sweep(
         The sweep's own composed config.
     loader, launcher
         Hydra's, set up.
-
-    Returns
-    -------
-    list
-        One batch of job returns, as Hydra's sweepers do.
 
     Raises
     ------
@@ -69,7 +77,7 @@ def run_sweep(
 
 def _run(
     combinations: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader, workforce: Workforce
-) -> list[Sequence[JobReturn]]:
+) -> FinishedSweep:
     configs = compose_all(combinations, config, loader)
 
     from lossbench.tracking.store.open import import_for, open_store
@@ -90,10 +98,11 @@ def _run(
     console, tunings = Console(), []
     if shared["sweep"]["dry_run"]:
         show_plan(store, find_resumed(store, jobs), jobs, console)
-        return []
+        return FinishedSweep([], None)
     deliver_waiting(store, console)
     repair(store)
-    with recorded(store, str(name), jobs, left_out, console) as (record, earlier):
+    with recorded(store, str(name), jobs, left_out, console) as sweep:
+        record, earlier = sweep.record, sweep.resumed
         record.artifacts.json(names, Artifact.NAMES_OF_DATA)
         if tuning is not None:
             tunings = tuned(tuning, store, record, workforce.launch, config.hydra.sweep.dir, console)
@@ -117,7 +126,8 @@ def _run(
             )
     if tunings:
         finish_tuning(tunings, record.id)
-    return [[returns.get(index) or _kept(job, earlier) for index, job in enumerate(jobs)]]
+    batch = [returns.get(index) or _kept(job, earlier) for index, job in enumerate(jobs)]
+    return FinishedSweep([batch], sweep.answer)
 
 
 def _check(

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -31,13 +32,29 @@ INTERRUPTED_SECONDS = 5.0
 
 
 class SweepFailed(Failed):
-    """At least one job of a sweep raised; it is recorded and shown, and the exit status is 1."""
+    """At least one job of a sweep raised; it is recorded and shown, and the exit status is 1.
+
+    ``answer`` is what the finished jobs say; None where none finished.
+    """
+
+    def __init__(self, message: str, answer: Answer | None = None) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+
+@dataclass
+class OpenSweep:
+    """A sweep whose jobs are running: its record, what an earlier command left, and, once closed, its answer."""
+
+    record: SweepRecord
+    resumed: Resumed
+    answer: Answer | None = None
 
 
 @contextmanager
 def recorded(
     store: Store, name: str, jobs: Sequence[PlannedJob], left_out: Sequence[LeftOut], console: Console
-) -> Iterator[tuple[SweepRecord, Resumed]]:
+) -> Iterator[OpenSweep]:
     """Own a sweep's run around its jobs: whatever happens in the block, it ends with a leaderboard and a true status.
 
     The run is a new one, or that of an earlier command with these jobs that did not finish.
@@ -54,11 +71,12 @@ def recorded(
         resumed = find_resumed(store, jobs)
         record = _open(store, name, jobs, left_out, resumed)
     show_resumed(resumed, jobs, console)
+    sweep = OpenSweep(record, resumed)
     broken: SweepFailed | None = None
     status: EndStatus = Status.FINISHED
     traceback = None
     try:
-        yield record, resumed
+        yield sweep
     except SweepFailed as error:
         broken = error
     except (KeyboardInterrupt, SystemExit):
@@ -74,14 +92,18 @@ def recorded(
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             outbox_of(store).deliver_patiently(INTERRUPTED_SECONDS if status == Status.KILLED else PATIENCE_SECONDS)
-            found = _close(store, record, jobs, status, traceback, broken is not None, resumed.run is not None, console)
-            _show_places(store, record.id, found, console)
+            answer = _close(
+                store, record, jobs, status, traceback, broken is not None, resumed.run is not None, console
+            )
+            _show_places(store, record.id, answer, console)
         finally:
             signal.signal(signal.SIGINT, before)
-    failed = 0 if found is None else int((found.runs["status"] != Status.FINISHED).sum())
+    sweep.answer = answer
+    failed = 0 if answer is None else int((answer.runs["status"] != Status.FINISHED).sum())
     if failed:
-        raise SweepFailed(f"{failed} of {len(jobs)} jobs failed; the list above has their overrides")
+        raise SweepFailed(f"{failed} of {len(jobs)} jobs failed; the list above has their overrides", answer)
     if broken is not None:
+        broken.answer = answer
         raise broken
 
 
