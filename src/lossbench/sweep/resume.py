@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from lossbench.config.identity import objective_fingerprint
-from lossbench.errors import UserError
+from lossbench.runs.settings import read_settings
 from lossbench.sweep.jobs import PlannedJob, sweep_identity
+from lossbench.sweep.settings import SweepSettings
 
 if TYPE_CHECKING:
     from lossbench.tracking.store.client import Run
@@ -40,10 +40,11 @@ class Earlier:
 
     def checkpoint(self, job: PlannedJob) -> str | None:
         """Return the run from whose checkpoint a job that was broken off goes on; None where it starts anew."""
-        if not job.config["training"]["resume_every"] or job.config["ckpt_path"] is not None:
+        settings = read_settings(job.config)
+        if not settings.fit.resume_every or settings.fit.resume_from is not None:
             return None
         run = self.standing.checkpoint_of(job.identity)
-        folder = Path(job.config["paths"]["mlruns"]) / "checkpoints"
+        folder = settings.tracking.mlruns / "checkpoints"
         return run if run is not None and (folder / run / "last.ckpt").is_file() else None
 
 
@@ -57,13 +58,12 @@ def look_back(store: Store, jobs: Sequence[PlannedJob]) -> Earlier:
     """
     from lossbench.tracking import unfinished
 
-    settings = jobs[0].config["sweep"]
-    check_settings(settings)
-    run, note = unfinished.find(store, sweep_identity(jobs), str(settings["resume"]))
+    settings = SweepSettings.read(jobs[0].config)
+    run, note = unfinished.find(store, sweep_identity(jobs), settings.resume)
     if run is None:
         return Earlier(None, unfinished.Standing(), note)
     identities = {job.identity for job in jobs}
-    return Earlier(run, unfinished.standing(store, run.info.run_id, identities, settings["retry_failed"]), note)
+    return Earlier(run, unfinished.standing(store, run.info.run_id, identities, settings.retry_failed), note)
 
 
 def deliver_waiting(store: Store, console: Console) -> None:
@@ -75,15 +75,6 @@ def deliver_waiting(store: Store, console: Console) -> None:
     if waiting:
         outbox.deliver_patiently()
         console.print(f"delivered {waiting} records that had waited for the store", highlight=False)
-
-
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Raise a UserError unless the settings under ``sweep`` have their types."""
-    if not isinstance(settings["resume"], str | int) or isinstance(settings["resume"], bool):
-        raise UserError(f"sweep.resume is auto, never, or a sweep's name or id, got {settings['resume']!r}")
-    for key in ("retry_failed", "dry_run"):
-        if not isinstance(settings[key], bool):
-            raise UserError(f"sweep.{key} is true or false, got {settings[key]!r}")
 
 
 def tell(earlier: Earlier, jobs: Sequence[PlannedJob], console: Console) -> None:
