@@ -22,6 +22,7 @@ from lossbench.sweep.lifecycle import SweepFailed, recorded
 from lossbench.sweep.progress import overall_bar
 from lossbench.sweep.reference_runs import distinct_data, record_references
 from lossbench.sweep.resume import Resumed, deliver_waiting, find_resumed, show_plan
+from lossbench.sweep.settings import SweepSettings
 from lossbench.sweep.tuned_jobs import finish_tuning, in_best_setting, tuned
 from lossbench.sweep.workforce import Workforce
 from lossbench.tracking.schema import SELECTED_BY, Artifact, Tag
@@ -92,11 +93,10 @@ def _run(
     # Meanwhile: MLflow takes half a second to make a new one.
     store = open_store(tracking.mlruns, tracking.uri, tracking.experiment)
     jobs, left_out, files, names = checked.result()
-    shared = jobs[0].config
     tuning = _tuning(jobs, config, loader)
     name = config.hydra.runtime.choices.get("comparison") or labels.sweep_name([job.config for job in jobs])
     console, tunings = Console(), []
-    if shared["sweep"]["dry_run"]:
+    if SweepSettings.read(jobs[0].config).dry_run:
         show_plan(store, find_resumed(store, jobs), jobs, console)
         return FinishedSweep([], None)
     deliver_waiting(store, console)
