@@ -18,7 +18,7 @@ from lossbench.evaluation.catalogue import AddedMetric, Direction, direction
 from lossbench.evaluation.catalogue import rope as rope_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tables have no truth value
 class Leaderboard:
     """Objectives ranked by the mean of one metric, and how and against what they were judged.
 
