@@ -78,7 +78,7 @@ def evaluate(
     loss
         Bound to ``task``; it has the link, and says whether its gradient gives the posterior.
     class_weights, sampling_rates
-        Of the selected epoch, (K,), as `lossbench.objective.posterior.posterior` takes them. A calibrator
+        Of the selected epoch, (K,), as `lossbench.objective.posterior.recover_posterior` takes them. A calibrator
         needs neither: it is fitted on rows as they come.
     collection
         From `lossbench.evaluation.collection.build`. Its values are added to the built-in ones and stand

@@ -83,7 +83,7 @@ def explain(
     if np.isnan(value):
         reason = metrics.undefined(target, predictor.task.n_classes, predictor.task.class_names).get(metric)
         raise UserError(f"{metric} is undefined on these rows: {reason}")
-    found = permutation_importance(
+    result = permutation_importance(
         judge,
         parsed,
         target,
@@ -93,7 +93,7 @@ def explain(
         max_samples=min(ROWS, len(target)),
     )
     importances = pd.DataFrame(
-        {"column": list(parsed), "importance": found.importances_mean, "sd": found.importances_std}
+        {"column": list(parsed), "importance": result.importances_mean, "sd": result.importances_std}
     ).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
     return Explained(metric, value, importances, _mistakes(predictor, parsed, target, per_class))
 
@@ -123,17 +123,22 @@ class _Judge:
 
 def _mistakes(predictor: Predictor, parsed: pd.DataFrame, target: NDArray[np.int64], per_class: int) -> pd.DataFrame:
     posteriors = predictor.posterior(predictor.scores_of_parsed(parsed))
-    said = predictor.labels(posteriors, predictor.decides)
-    sure = posteriors[np.arange(len(said)), said]
+    labels = predictor.labels(posteriors, predictor.decides)
+    sure = posteriors[np.arange(len(labels)), labels]
     names = np.array(predictor.task.class_names, dtype=object)
     chosen = []
-    for place in range(len(names)):
-        wrong = np.flatnonzero((target == place) & (said != place))
+    for index in range(len(names)):
+        wrong = np.flatnonzero((target == index) & (labels != index))
         chosen.append(wrong[np.argsort(-sure[wrong], kind="stable")][:per_class])
     rows = np.concatenate(chosen)
     raw = readable(predictor, parsed.iloc[rows])
     head = pd.DataFrame(
-        {"row": parsed.index[rows], "true": names[target[rows]], "label": names[said[rows]], "probability": sure[rows]}
+        {
+            "row": parsed.index[rows],
+            "true": names[target[rows]],
+            "label": names[labels[rows]],
+            "probability": sure[rows],
+        }
     )
     raw = raw.rename(columns={name: f"{name} (column)" for name in raw if name in head})
     return head.join(raw.reset_index(drop=True))
@@ -141,7 +146,7 @@ def _mistakes(predictor: Predictor, parsed: pd.DataFrame, target: NDArray[np.int
 
 def readable(predictor: Predictor, parsed: pd.DataFrame) -> pd.DataFrame:
     """Return parsed columns as a person writes them: dates as dates, booleans as words."""
-    found = {}
+    columns = {}
     for name, kind in predictor.preprocessing.schema.items():
         column = parsed[name]
         if kind == "date":
@@ -149,5 +154,5 @@ def readable(predictor: Predictor, parsed: pd.DataFrame) -> pd.DataFrame:
             column = days.dt.round("s").astype(str)
         elif kind == "boolean":
             column = column.map({1.0: "True", 0.0: "False"})
-        found[name] = column.astype(object)
-    return pd.DataFrame(found, index=parsed.index)
+        columns[name] = column.astype(object)
+    return pd.DataFrame(columns, index=parsed.index)

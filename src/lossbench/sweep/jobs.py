@@ -16,6 +16,7 @@ from lossbench.evaluation.catalogue import AddedMetric, direction, rope
 
 if TYPE_CHECKING:
     from lossbench.data.dataset import Dataset
+    from lossbench.runs.settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -55,26 +56,29 @@ def check_jobs(
     UserError
         For the first job that is refused, naming it; or where every job is left out.
     """
-    from lossbench.runs.prepare import added_facts, draw
+    from lossbench.runs.metrics import added_facts
+    from lossbench.runs.prepare import prepare_data
+    from lossbench.runs.settings import read_settings
     from lossbench.runs.validate import check_around
 
     common = set.intersection(*(set(overrides) for overrides in combinations))
     drawn: dict[str, Dataset] = {}
-    refusals: dict[tuple[str, type], CannotServe | None] = {}
+    refusals: dict[str, CannotServe | None] = {}
     jobs: list[PlannedJob] = []
     left_out: list[LeftOut] = []
     twins: Counter[str] = Counter()
     digests.forget()
     for number, (overrides, config) in enumerate(zip(combinations, configs, strict=True)):
-        objective = objective_fingerprint(config), type(config["seed"])
+        objective = objective_fingerprint(config)
         try:
+            settings = read_settings(config)
             # One draw serves all objectives: parts are checked against its task, not its rows.
-            key = fingerprint({"data": config["data"]}, REPLICATE_KEYS)
+            key = fingerprint({"data": settings.data}, REPLICATE_KEYS)
             if key not in drawn:
-                drawn[key] = draw(config)
+                drawn[key] = prepare_data(settings.data)
             if objective not in refusals:
-                refusals[objective] = _refusal(config, drawn[key])
-            check_around(config, drawn[key].task)
+                refusals[objective] = _refusal(settings, drawn[key])
+            check_around(settings, drawn[key].task)
         except UserError as error:
             raise UserError(f"job {number} ({' '.join(_varying(overrides, common))}): {error}") from error
         refusal = refusals[objective]
@@ -89,7 +93,7 @@ def check_jobs(
     if not jobs:
         raise UserError(f"no job of this sweep can run; the first: {left_out[0].reason}")
     labels = objective_labels([job.config for job in jobs])
-    added = added_facts(jobs[0].config, next(iter(drawn.values())).task)
+    added = added_facts(jobs[0].config["metrics"], next(iter(drawn.values())).task)
     _check_comparison(jobs[0].config["compare"], compared(jobs, labels), added)
     jobs = [replace(job, objective=label, added=added) for job, label in zip(jobs, labels, strict=True)]
     return jobs, left_out
@@ -102,7 +106,7 @@ def names_of_data(jobs: Sequence[PlannedJob]) -> dict[str, dict[str, list[str]]]
     first: dict[str, dict[str, Any]] = {}
     for job in jobs:
         first.setdefault(str(job.config["choices"].get("data")), job.config)
-    drawn = {data: dataset_cache.dataset(config) for data, config in first.items()}
+    drawn = {data: dataset_cache.dataset_of(config["data"], config["seed"]) for data, config in first.items()}
     return {
         data: {"classes": list(dataset.task.class_names), "features": list(dataset.feature_names)}
         for data, dataset in drawn.items()
@@ -115,12 +119,12 @@ def sweep_identity(jobs: Sequence[PlannedJob]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _refusal(config: dict[str, Any], dataset: Dataset) -> CannotServe | None:
+def _refusal(settings: RunSettings, dataset: Dataset) -> CannotServe | None:
     """Build a job's parts; return why they cannot serve the task or each other, if so."""
-    from lossbench.runs.prepare import prepare
+    from lossbench.runs.prepare import build_job
 
     try:
-        prepare(config, dataset)
+        build_job(settings, dataset)
     except CannotServe as refusal:
         return refusal
     return None

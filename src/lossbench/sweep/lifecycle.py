@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lossbench.config.labels import OTHERS, PARTS
+from lossbench.errors import Failed
 from lossbench.evaluation.catalogue import AddedMetric, facts_of, to_text
 from lossbench.sweep.jobs import LeftOut, PlannedJob, compared, sweep_identity
 from lossbench.sweep.resume import Earlier, look_back, tell
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 INTERRUPTED_SECONDS = 5.0
 
 
-class SweepFailed(Exception):
+class SweepFailed(Failed):
     """At least one job of a sweep raised; it is recorded and shown, and the exit status is 1."""
 
 

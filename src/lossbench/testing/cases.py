@@ -134,7 +134,7 @@ class Case:
         return Prediction(scores, loss.link, features.to(scores.dtype) if "features" in loss.needs else None)
 
 
-def cases(path: str | Path, variants: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> list[Case]:
+def find_cases(path: str | Path, variants: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> list[Case]:
     """Return the components of some YAML files, each at its own and at other settings, for each task that it serves.
 
     Parameters
@@ -158,17 +158,17 @@ def cases(path: str | Path, variants: Mapping[str, Sequence[Mapping[str, Any]]] 
     if unknown:
         raise UserError(f"variants of {', '.join(sorted(unknown))}, of which {path} has no YAML")
     compose.make_importable(pattern.parent.parent.parent.absolute())
-    found = []
+    result = []
     for file in files:
         config = _component(file)
         for changes in ({}, *(variants or {}).get(file.stem, ())) if config else ():
             tasks = (None,) if file.parent.name == "data" else TASKS
-            made = [Case(file.parent.name, file.stem, task, config, dict(changes)) for task in tasks]
-            serving = [case for case in made if _serves(case)]
+            candidates = [Case(file.parent.name, file.stem, task, config, dict(changes)) for task in tasks]
+            serving = [case for case in candidates if _serves(case)]
             if not serving:
-                raise UserError(f"{made[0].kind}/{file.stem} serves none of the tasks")
-            found += serving
-    return found
+                raise UserError(f"{candidates[0].kind}/{file.stem} serves none of the tasks")
+            result += serving
+    return result
 
 
 def _component(file: Path) -> dict[str, Any]:

@@ -65,9 +65,9 @@ def _of(case: Case, collection: Any, target: Any, probs: Any) -> dict[str, float
     return measure(collection, target, probs, case.task)
 
 
-def _compare(found: dict[str, float], expected: dict[str, float], said: str) -> None:
+def _compare(actual: dict[str, float], expected: dict[str, float], when: str) -> None:
     for key, value in expected.items():
         check(
-            math.isclose(found[key], value, rel_tol=1e-9, abs_tol=1e-12),
-            f"{key} {said} is {found[key]}, and was {value}",
+            math.isclose(actual[key], value, rel_tol=1e-9, abs_tol=1e-12),
+            f"{key} {when} is {actual[key]}, and was {value}",
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lossbench.config.build import component
+from lossbench.config.build import build_component
 from lossbench.config.expand import Composed, document
 from lossbench.config.identity import REPLICATE_KEYS, identity
 from lossbench.errors import UserError
@@ -82,7 +82,7 @@ def plan(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader) -
     made = Plan(settings, subjects)
     _check_unseen(made, jobs)
     _check_parts(made)
-    component({"tuning": {"sampler": {**settings.sampler, "seed": 0}}}, "tuning.sampler")
+    build_component({**settings.sampler, "seed": 0}, "tuning.sampler")
     return made
 
 
@@ -160,6 +160,6 @@ def _check_parts(made: Plan) -> None:
         for domain in subject.domains:
             for value in domain.choices or (domain.value(domain.low), domain.value(domain.high)):
                 try:
-                    prepare.prepare(subject.config({**values, domain.key: value}), dataset)
+                    prepare.prepare_job(subject.config({**values, domain.key: value}), dataset)
                 except UserError as error:
                     raise UserError(f"tuning {subject.objective} with {domain.key}={value}: {error}") from error
