@@ -14,8 +14,7 @@ from lossbench.comparison.judging import Judged, judged
 from lossbench.comparison.notes import notes, paired_by
 from lossbench.comparison.pairs import LABEL, baseline_of, finished, jobs_of, labelled, metric_column
 from lossbench.comparison.rows import objective_rows, reference_rows, with_means, with_references
-from lossbench.evaluation.catalogue import AddedMetric, Direction, direction
-from lossbench.evaluation.catalogue import rope as rope_of
+from lossbench.evaluation.catalogue import AddedMetric, Direction, direction_of, rope_of
 
 
 @dataclass(frozen=True, eq=False)  # tables have no truth value
@@ -129,7 +128,7 @@ def leaderboard(
     >>> board.table[["objective", "mean", "n", "failed", "difference", "pairs", "verdict"]].values.tolist()
     [['focal', 0.625, 2, 0, 0.25, 1, 'not separable'], ['cross_entropy', 0.5, 1, 1, 0.0, 1, None]]
     """
-    way, region = direction(metric, better, added), rope_of(metric, rope, added)
+    way, region = direction_of(metric, better, added), rope_of(metric, rope, added)
     column = metric_column(runs, metric)
     frame = labelled(runs, by)
     labels = list(dict.fromkeys(jobs_of(frame)[LABEL]))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lossbench.comparison.datasets import DATA
 from lossbench.errors import UserError
-from lossbench.evaluation.catalogue import direction
+from lossbench.evaluation.catalogue import direction_of
 from lossbench.tracking import read
 from lossbench.tracking.models import Found, by_id, by_registered_name, of_run, registered_names
 from lossbench.tracking.store.open import Store
@@ -64,7 +64,7 @@ def best_of(store: Store, name: str) -> Found:
     if DATA in runs and runs[DATA].nunique() > 1:
         known = ", ".join(sorted(map(str, runs[DATA].unique())))
         raise UserError(f"the sweep {sweep.name!r} ({sweep.id}) trained on several data ({known}): name a run instead")
-    sign = 1 if direction(metric, sweep.tags.get("lossbench.direction")) == "max" else -1
+    sign = 1 if direction_of(metric, sweep.tags.get("lossbench.direction")) == "max" else -1
     means = (sign * runs.groupby("objective")[column].mean()).sort_values(ascending=False, kind="stable")
     own = runs[runs["objective"] == means.index[0]]
     chosen, why = _one_of(own, column, sign)

@@ -12,7 +12,7 @@ from lossbench.comparison.report.figures.panels import band, legend
 from lossbench.comparison.report.figures.picture import LINES, Picture, chosen, number, of_all
 from lossbench.comparison.report.row_curves import mean_and_band
 from lossbench.errors import UserError
-from lossbench.evaluation.catalogue import direction
+from lossbench.evaluation.catalogue import direction_of
 
 
 def training(evidence: Evidence, data: str) -> Picture | None:
@@ -72,7 +72,7 @@ def _key(evidence: Evidence) -> str:
 
 def _higher(key: str) -> bool:
     try:
-        return direction(key) == "max"
+        return direction_of(key) == "max"
     except UserError:
         return True
 
