@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "lossbench"
 # Rooms whose names have been gone through; a room is added when it has been.
-ROOMS = ("data", "inference", "models", "objective", "testing", "training", "task", "randomness")
+ROOMS = ("data", "evaluation", "inference", "models", "objective", "testing", "training", "task", "randomness")
 INSTEAD = {
     "place": "index, folder, path, address or sort key",
     "places": "indices, folders or paths",

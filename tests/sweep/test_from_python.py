@@ -17,7 +17,7 @@ def test_a_sweep_returns_its_answer(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert isinstance(answer, lossbench.Answer)
     jobs = answer.runs[answer.runs["role"] == "run"]
     assert sorted(jobs["objective"]) == ["brier", "brier", "cross_entropy", "cross_entropy"]
-    assert answer.metric == "test/auroc"
+    assert answer.leaderboard.metric == "test/auroc"
     assert "brier" in capsys.readouterr().out
 
 

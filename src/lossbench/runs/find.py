@@ -9,7 +9,7 @@ import pandas as pd
 
 from lossbench.comparison.datasets import DATA
 from lossbench.errors import UserError
-from lossbench.evaluation.catalogue import direction
+from lossbench.evaluation.catalogue import direction_of
 from lossbench.tracking import read
 from lossbench.tracking.models import ChosenRun, find_by_id, find_by_registered_name, registered_names
 from lossbench.tracking.schema import JUDGED_BY, Role, Tag, key, name_of
@@ -66,7 +66,7 @@ def best_of(store: Store, name: str) -> ChosenRun:
     if DATA in runs and runs[DATA].nunique() > 1:
         known = ", ".join(sorted(map(str, runs[DATA].unique())))
         raise UserError(f"the sweep {sweep.name!r} ({sweep.id}) trained on several data ({known}): name a run instead")
-    sign = 1 if direction(metric, sweep.tags.get(Tag.DIRECTION)) == "max" else -1
+    sign = 1 if direction_of(metric, sweep.tags.get(Tag.DIRECTION)) == "max" else -1
     means = (sign * runs.groupby("objective")[column].mean()).sort_values(ascending=False, kind="stable")
     own = runs[runs["objective"] == means.index[0]]
     chosen, why = _one_of(own, column, sign)

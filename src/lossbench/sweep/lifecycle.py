@@ -18,7 +18,7 @@ from lossbench.errors import Failed
 from lossbench.evaluation.catalogue import AddedMetric, facts_of, to_text
 from lossbench.sweep.jobs import LeftOut, PlannedJob, compared, sweep_identity
 from lossbench.sweep.resume import Resumed, find_resumed, show_resumed
-from lossbench.tracking.schema import SELECTED_BY, Role, Status, Tag, key, name_of
+from lossbench.tracking.schema import SELECTED_BY, Status, Tag, key, name_of
 
 if TYPE_CHECKING:
     from lossbench.sweep.answer import Answer
@@ -157,6 +157,7 @@ def _close(
     console: Console,
 ) -> Answer | None:
     """End every run of the sweep, with its answer where there is one, which is shown before the report is drawn."""
+    from lossbench.comparison.pairs import jobs_of
     from lossbench.comparison.summary import summaries
     from lossbench.sweep.answer import answer
     from lossbench.tracking import read, unfinished
@@ -168,7 +169,7 @@ def _close(
         if again or address.on_server(store.uri):
             unfinished.supersede_doubles(store, record.id, record.objectives.values())
         # Without a finished run there is nothing to rank, and what ended the sweep is what has to be said.
-        if status == Status.FINISHED or (read.runs(store, record.id, status=Status.FINISHED)["role"] == Role.RUN).any():
+        if status == Status.FINISHED or len(jobs_of(read.runs(store, record.id, status=Status.FINISHED))):
             found = answer(store, record.id)
         if found is None:
             console.print("no job finished")
@@ -185,7 +186,7 @@ def _close(
             found = keep_report(store, record, found, explain=jobs[0].config["compare"]["explain"])
     finally:
         failed = broken or (found is not None and (found.runs["status"] == Status.FAILED).any())
-        baseline = None if found is None else found.table.attrs["baseline"]
+        baseline = None if found is None else found.leaderboard.baseline
         record.close(
             Status.FAILED if status == Status.FINISHED and failed else status,
             unfinished=Status.KILLED if status == Status.KILLED else Status.FAILED,

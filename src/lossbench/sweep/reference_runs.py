@@ -17,7 +17,7 @@ def distinct_data(configs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any
 
 def record_references(sweep: str, configs: Sequence[Mapping[str, Any]]) -> None:
     """Record the references of the data of each of these configs, as untrained children of a sweep."""
-    from lossbench.evaluation.references import reference_metrics
+    from lossbench.evaluation.references import measure_references
 
     # Late: who says which data are distinct does without torch.
     from lossbench.runs import dataset_cache
@@ -32,7 +32,7 @@ def record_references(sweep: str, configs: Sequence[Mapping[str, Any]]) -> None:
         fold = config["data"].get("fold")
         dataset = dataset_cache.dataset_of(config["data"], config["seed"])
         own = build_added_metrics(config["metrics"], dataset.task)
-        for name, values in reference_metrics(dataset, own).items():
+        for name, values in measure_references(dataset, own).items():
             record = RunRecord.start(
                 store,
                 f"s{config['seed']}{'' if fold is None else f' f{fold}'} · {name}",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lossbench.errors import UserError
-from lossbench.evaluation.catalogue import direction, names_for
+from lossbench.evaluation.catalogue import direction_of, names_for
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Settings:
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
-        return "maximize" if direction(self.metric) == "max" else "minimize"
+        return "maximize" if direction_of(self.metric) == "max" else "minimize"
 
 
 _KNOWN = set(Settings.__dataclass_fields__)
