@@ -10,7 +10,8 @@ import torch
 
 from lossbench.config.compose import compose
 from lossbench.errors import CannotServe, UserError
-from lossbench.runs.metrics import direction_of
+from lossbench.evaluation.catalogue import AddedMetric
+from lossbench.runs.metrics import added_facts, build_metrics
 from lossbench.runs.prepare import draw, prepare_job
 from lossbench.runs.validate import check
 
@@ -18,6 +19,7 @@ SMALL = ["data.positives=40", "data.negatives=120", "data.test_rows=50", "data.b
 FOCAL = "lossbench.objective.losses.focus.Focal"
 EXTERNAL = "lossbench.objective.losses.external.External"
 MODEL = {"_target_": "lossbench.models.external.external", "_partial_": True}
+KAPPA = {"_target_": "torchmetrics.CohenKappa", "_partial_": True}
 TIMER = {"_target_": "lightning.pytorch.callbacks.Timer", "duration": "00:00:01:00"}
 
 
@@ -264,15 +266,40 @@ def test_a_plain_class_from_elsewhere_is_a_model(iris: dict[str, Any]) -> None:
     assert job.network.weight.shape == (3, 4)
 
 
-def test_a_metric_says_which_way_it_is_better(iris: dict[str, Any]) -> None:
+COST = {
+    "_target_": "lossbench.evaluation.function_metric.FunctionMetric",
+    "function": {"_target_": "sklearn.metrics.hamming_loss", "_partial_": True},
+    "reads": "labels",
+    "higher_is_better": False,
+}
+HAMMING = {"_target_": "torchmetrics.HammingDistance", "_partial_": True}
+
+
+def test_an_added_metric_says_which_way_it_is_better_and_what_matters(iris: dict[str, Any]) -> None:
     task = draw(iris).task
-    cost = {
-        "_target_": "lossbench.evaluation.function_metric.FunctionMetric",
-        "function": {"_target_": "sklearn.metrics.hamming_loss", "_partial_": True},
-        "reads": "labels",
-        "higher_is_better": False,
+    added = {"cost": COST, "kappa": {**KAPPA, "rope": 0.05}, "hamming": {**HAMMING, "better": "max"}}
+    config = changed(iris, {"metrics": {**iris["metrics"], **added}})
+    assert added_facts(config["metrics"], task) == {
+        "cost": AddedMetric("min"),
+        "kappa": AddedMetric("max", 0.05),
+        "hamming": AddedMetric("max"),  # what its YAML says wins
     }
-    config = changed(iris, {"metrics": {**iris["metrics"], "cost": cost}})
-    assert direction_of(config["metrics"], "test/cost", task) == "min"
-    assert direction_of(config["metrics"], "test/accuracy", task) == "max"
-    assert direction_of(config["metrics"], "test/unknown", task) is None
+    assert added_facts(iris["metrics"], task) == {}
+    assert {"cost", "kappa", "hamming"} < set(build_metrics(config["metrics"], task))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"kappa": {**KAPPA, "better": "up"}}, r"metrics\.kappa\.better is max or min, got 'up'"),
+        ({"kappa": {**KAPPA, "rope": -1}}, r"metrics\.kappa\.rope is null or a number >= 0, got -1"),
+        ({"auroc": {**KAPPA, "rope": 0.1}}, r"metrics\.auroc\.rope is for metrics of your own.*compare\.rope=0\.1"),
+        ({"f1": {**KAPPA, "better": "min"}}, r"metrics\.f1\.better is for .*: say compare\.direction=min"),
+    ],
+)
+def test_facts_of_metrics_are_checked_before_training(
+    iris: dict[str, Any], metrics: dict[str, Any], message: str
+) -> None:
+    config = changed(iris, {"metrics": {**iris["metrics"], **metrics}})
+    with pytest.raises(UserError, match=message):
+        check(config, draw(config))

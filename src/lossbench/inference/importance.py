@@ -12,6 +12,7 @@ from sklearn.inspection import permutation_importance
 
 from lossbench.errors import UserError
 from lossbench.evaluation import metrics
+from lossbench.evaluation.catalogue import direction, names_for, names_from
 from lossbench.inference.predictor import Floats, Predictor
 
 # Rows that columns are permuted in, at most; each is scored once for every column and repeat.
@@ -74,7 +75,7 @@ def explain(
     UserError
         For a metric that is not known, or not defined on these rows.
     """
-    known = metrics.names_for(predictor.task.n_classes)
+    known = names_for(predictor.task.n_classes)
     if metric not in known:
         raise UserError(f"importance is measured by {', '.join(known)}, got {metric!r}")
     judge = _Judge(predictor, metric)
@@ -103,7 +104,7 @@ class _Judge:
     def __init__(self, predictor: Predictor, metric: str) -> None:
         self.predictor = predictor
         self.metric = metric
-        self._of_posterior = metric in ("log_loss", "brier", "ece")
+        self._of_posterior = metric in names_from("probability")
 
     def fit(self, x: Any, y: Any) -> Self:
         raise RuntimeError("the model is trained already")
@@ -116,7 +117,7 @@ class _Judge:
         return float(metrics.compute(target, probs[None], (self.metric,))[self.metric][0])
 
     def score(self, _: Any, parsed: pd.DataFrame, target: NDArray[np.int64]) -> float:
-        sign = 1 if metrics.DIRECTION[self.metric] == "max" else -1
+        sign = 1 if direction(self.metric) == "max" else -1
         return sign * self.value(self.predict(parsed), target)
 
 

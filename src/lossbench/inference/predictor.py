@@ -17,6 +17,7 @@ from lossbench.data.tables.columns import Categorical
 from lossbench.data.tables.parsing import as_text
 from lossbench.errors import UserError
 from lossbench.evaluation import calibration
+from lossbench.evaluation.catalogue import TUNED
 from lossbench.inference import model_file
 from lossbench.inference.rebuild import rebuild
 from lossbench.models.forward import scores_of
@@ -29,7 +30,7 @@ from lossbench.task import Task
 Floats = NDArray[np.float64]
 
 # Labels are decided at the threshold that is best for it on validation, unless told otherwise.
-THRESHOLD = "f1"
+THRESHOLD = TUNED[0]
 
 
 class Predictor:

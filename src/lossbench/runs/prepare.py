@@ -15,7 +15,7 @@ from lossbench.data.dataset import Dataset
 from lossbench.data.order import plan_batches
 from lossbench.data.source import Source
 from lossbench.errors import UserError
-from lossbench.evaluation.metrics import DIRECTION, names_for
+from lossbench.evaluation.catalogue import direction, names_for
 from lossbench.models.forward import attach_head, scores_of
 from lossbench.models.initial import build
 from lossbench.models.network import Network
@@ -190,9 +190,8 @@ def _rule(select: SelectSettings, task: Task) -> Rule:
     metric = select.metric
     if metric is None:
         return Rule(None, True, select.patience, select.min_delta)
-    # The calibration error is not computed every epoch, and not every metric exists for every number of classes.
-    names = [f"val/{name}" for name in names_for(task.n_classes, ece=False)]
+    names = [f"val/{name}" for name in names_for(task.n_classes, per_epoch=True)]
     if str(metric).startswith("val/") and metric not in names:
         raise ValueError(f"select.metric is one of {', '.join(names)}, got {metric!r}")
-    maximize = DIRECTION.get(str(metric).removeprefix("val/")) == "max"
+    maximize = str(metric).startswith("val/") and direction(str(metric)) == "max"
     return Rule(metric, maximize, select.patience, select.min_delta)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from lossbench.config import compose
 from lossbench.errors import CannotServe, UserError
+from lossbench.evaluation.catalogue import without_facts
 from lossbench.models.initial import build as build_model
 from lossbench.objective.prediction import Prediction
 from lossbench.task import Task
@@ -89,7 +90,7 @@ class Case:
         """Return metrics as the final evaluation builds them."""
         from lossbench.evaluation.collection import build as build_metrics  # torchmetrics takes seconds to import
 
-        return build_metrics(self.build(), self.task)
+        return build_metrics(replace(self, config=without_facts(self.config)).build(), self.task)
 
     def numbers(self) -> dict[str, Any]:
         """Numeric settings that may vary from run to run (switches, indices and epochs are none)."""

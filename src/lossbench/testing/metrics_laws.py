@@ -37,7 +37,8 @@ def says_which_way_is_better(case: Case) -> None:
     right = np.eye(case.task.n_classes)[target]
     good, poor = _measured(case, target, 0.98 * right + 0.02 * probs), _measured(case, target, probs)
     for name, metric in case.collection().items():
-        better = metric.higher_is_better
+        written = case.config[name].get("better")
+        better = metric.higher_is_better if written is None else written == "max"
         check(isinstance(better, bool), f"{name}.higher_is_better is {better!r}, expected true or false")
         for key in good:
             if key == name or key.startswith(f"{name}/"):

@@ -12,7 +12,7 @@ from lossbench.config.build import build_component
 from lossbench.config.expand import Composed, document
 from lossbench.config.identity import REPLICATE_KEYS, identity
 from lossbench.errors import UserError
-from lossbench.evaluation.metrics import names_for
+from lossbench.evaluation.catalogue import names_for
 from lossbench.sweep.tuning.domain import Domain
 from lossbench.sweep.tuning.settings import Settings
 from lossbench.sweep.tuning.space import check_changes, space, start
@@ -151,7 +151,7 @@ def _check_parts(made: Plan) -> None:
         values = next(made.replicates(subject, made.settings.tuning_seeds))
         base = subject.config(values)
         dataset = drawn.get(_data(base)) or drawn.setdefault(_data(base), prepare.draw(base))
-        known = names_for(dataset.task.n_classes, ece=False)
+        known = names_for(dataset.task.n_classes, per_epoch=True)
         if made.settings.metric.removeprefix("val/") not in known:
             raise UserError(
                 f"tuning.metric is one of {', '.join(f'val/{name}' for name in known)} on {dataset.name}, "

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lossbench import randomness
 from lossbench.evaluation import metrics
+from lossbench.evaluation.catalogue import names_for
 from lossbench.models.forward import propagate
 from lossbench.models.network import Network
 from lossbench.objective.objective import reported_terms
@@ -49,7 +50,7 @@ class Learner(L.LightningModule):
         self.network = job.network
         self.objective = job.objective
         self.history: list[dict[str, float]] = []
-        self._per_epoch = metrics.names_for(job.dataset.task.n_classes, ece=False)
+        self._per_epoch = names_for(job.dataset.task.n_classes, per_epoch=True)
         parameters = dict(job.network.named_parameters())
         self._weights: Mapping[str, Tensor] = {name: parameters[name] for name in weight_names(job.network)}
         self._trained = list(self.parameters())

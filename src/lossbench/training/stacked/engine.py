@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lossbench import randomness
 from lossbench.evaluation import metrics
+from lossbench.evaluation.catalogue import names_for
 from lossbench.models.network import Network
 from lossbench.objective.objective import reported_terms
 from lossbench.objective.regularizer import weight_names
@@ -90,7 +91,7 @@ class _Stack:
         self.failures: list[Diverged | None] = [None] * len(jobs)
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
         self.kept: list[Tensor] | None = None
-        self.names = metrics.names_for(jobs[0].dataset.task.n_classes, ece=False)
+        self.names = names_for(jobs[0].dataset.task.n_classes, per_epoch=True)
         self.means: list[tuple[list[str], Tensor]] = []
         self.ones = torch.ones(len(jobs), dtype=jobs[0].dtype, device=device)
 
