@@ -53,7 +53,7 @@ def one_run(folder: Path, epochs: int, history: str) -> dict[str, Any]:
     """Train and record a run, and return what its record is made of."""
     from lossbench.config.compose import compose
     from lossbench.runs.execute import run
-    from lossbench.tracking.row_tables import PREDICTIONS
+    from lossbench.tracking.schema import Artifact
 
     mlruns = folder / "once"
     config = compose(
@@ -67,7 +67,7 @@ def one_run(folder: Path, epochs: int, history: str) -> dict[str, Any]:
     result = run(config)
     artifacts = mlruns / "artifacts" / result.run_id / "artifacts"
     # The predictions of a sweep's jobs stand in one file of the sweep.
-    predictions = artifacts / PREDICTIONS
+    predictions = artifacts / Artifact.PREDICTIONS
     own = [file for file in artifacts.rglob("*") if file.is_file() and file != predictions]
     written = ("config.yaml", "history.csv")  # by the record itself
     files = {str(file.relative_to(artifacts)): file.read_bytes() for file in own if file.name not in written}

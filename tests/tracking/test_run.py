@@ -14,6 +14,7 @@ from sqlalchemy import event
 
 from lossbench.tracking import read
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.search import read_run
 from lossbench.tracking.store.address import local_path
 from lossbench.tracking.store.client import MlflowException, Run
 from lossbench.tracking.store.open import Store
@@ -74,7 +75,7 @@ def test_every_row_of_a_long_history_arrives_in_allowed_batches(store: Store, mo
         assert steps == [(epoch, epoch + number / 8) for epoch in range(150)]
     # The final figures are the run's own values although the history goes on to a later epoch than the selected.
     assert fetch(store, run).data.metrics["val/m0"] == 41.0
-    history = read.history(store, run.id)
+    history = read.history_of(store, read_run(store, run.id))
     assert history["epoch"].tolist() == list(range(150))
     assert history["val/m0"].tolist() == [float(epoch) for epoch in range(150)]
 
@@ -84,7 +85,7 @@ def test_rows_of_one_epoch_are_joined_and_floats_survive(store: Store) -> None:
     run.log([(0, {"train/loss": 0.1 + 0.2}), (1, {"train/loss": 1 / 3})])
     run.log([(0, {"val/auroc": 0.5})])
     run.finish()
-    history = read.history(store, run.id)
+    history = read.history_of(store, read_run(store, run.id))
     assert history.to_dict("list") == {
         "epoch": [0, 1],
         "train/loss": [0.1 + 0.2, 1 / 3],
@@ -105,11 +106,11 @@ def test_a_history_is_a_csv_of_the_epochs_in_order(store: Store) -> None:
     assert artifact(store, run, "history.csv") == wanted
 
 
-def test_the_history_of_a_running_run_comes_from_mlflow(store: Store) -> None:
+def test_a_running_run_has_no_history_yet(store: Store) -> None:
     run = start(store)
     run.log([(0, {"val/auroc": 0.5}), (1, {"val/auroc": 0.75})])
     run.flush()
-    assert read.history(store, run.id).to_dict("list") == {"epoch": [0, 1], "val/auroc": [0.5, 0.75]}
+    assert read.history_of(store, read_run(store, run.id)) is None
 
 
 def test_nan_is_kept_and_infinity_is_named(store: Store) -> None:
@@ -120,7 +121,7 @@ def test_nan_is_kept_and_infinity_is_named(store: Store) -> None:
     assert math.isnan(data.metrics["test/auroc"])
     assert set(data.metrics) == {"test/auroc", "test/f1"}
     assert data.tags["lossbench.infinite"] == "val/log_loss=inf, test/log_loss=-inf"
-    assert read.history(store, run.id)["val/log_loss"].tolist() == [math.inf]
+    assert read.history_of(store, read_run(store, run.id))["val/log_loss"].tolist() == [math.inf]
 
 
 def test_an_exception_is_a_failed_run_with_its_traceback(store: Store) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lossbench.inference.predictor import Predictor
-    from lossbench.tracking.models import Found
+    from lossbench.tracking.models import ChosenRun
 
 
 def add_store_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,16 +46,16 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def model_from(store: Store, given: argparse.Namespace) -> tuple[Found, bytes]:
+def model_from(store: Store, given: argparse.Namespace) -> tuple[ChosenRun, bytes]:
     """Return the run that the arguments name, and its model's file."""
     from lossbench.runs.find import find_run
-    from lossbench.tracking.models import model_of
+    from lossbench.tracking.models import read_model
 
     found = find_run(store, given.run)
-    return found, model_of(store, found)
+    return found, read_model(store, found.run)
 
 
-def predictor_from(store: Store, given: argparse.Namespace) -> tuple[Predictor, Found]:
+def predictor_from(store: Store, given: argparse.Namespace) -> tuple[Predictor, ChosenRun]:
     """Return the model of the run that the arguments name, ready to predict, and the run."""
     found, model = model_from(store, given)
     # torch takes seconds to import, which a run that is not there should not cost.

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     target = given.target or str(predictor.config["data"].get("target", "target"))
     more = _collection(predictor) if given.trust else None
     judged = assess(predictor, blocks_from(given, predictor), target, more)
-    recorded = store.client.get_run(found.run_id).data.metrics
+    recorded = found.run.metrics
     rows = [(name, value, recorded.get(f"test/{name}", float("nan"))) for name, value in judged.metrics.items()]
     if given.format == "json":
         nulled = {name: None if value != value else value for name, value in judged.metrics.items()}

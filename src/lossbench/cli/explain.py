@@ -17,7 +17,7 @@ from lossbench.comparison.report.explanation import tables
 from lossbench.errors import DataError
 
 if TYPE_CHECKING:
-    from lossbench.tracking.models import Found
+    from lossbench.tracking.models import ChosenRun
 
 
 # Raw columns of a mistake that the terminal shows, the most important ones; the report and --format json have all.
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _on_table(found: Found, model: bytes, given: argparse.Namespace) -> dict[str, Any]:
+def _on_table(found: ChosenRun, model: bytes, given: argparse.Namespace) -> dict[str, Any]:
     import io
 
     import numpy as np

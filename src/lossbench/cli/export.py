@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lossbench.cli.arguments import add_run_arguments, add_store_arguments, model_from, store_from
 
 if TYPE_CHECKING:
-    from lossbench.tracking.models import Found
+    from lossbench.tracking.models import ChosenRun
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _as_onnx(found: Found, model: bytes, given: argparse.Namespace) -> int:
+def _as_onnx(found: ChosenRun, model: bytes, given: argparse.Namespace) -> int:
     from lossbench.inference.onnx import export_onnx
     from lossbench.inference.predictor import Predictor
 

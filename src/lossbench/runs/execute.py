@@ -17,6 +17,7 @@ from lossbench.runs.prepare import PlannedRun, plan_run, planned
 from lossbench.runs.settings import read_settings
 from lossbench.runs.train import evaluate_with_torchmetrics, threads
 from lossbench.runs.validate import check_around
+from lossbench.tracking.schema import SELECTED_BY
 from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
 
@@ -65,7 +66,7 @@ class Result:
     @property
     def score(self) -> float:
         """The selecting metric, on validation: what a sweeper may optimise. Never a test figure."""
-        return self.metrics[self.job.rule.metric or "val/auroc"]
+        return self.metrics[self.job.rule.metric or SELECTED_BY]
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def complete(runs: Sequence[PlannedRun], engine: Engine, ended: Ended) -> list[O
     except BaseException as error:
         for record in records:
             if record is not None:
-                record.__exit__(type(error), error, error.__traceback__)
+                record.end_by(error)
         if not isinstance(error, Exception):
             raise
         rest = runs[len(outcomes) :]
@@ -128,7 +129,7 @@ def _finish(run: PlannedRun, record: RunRecord, fitted: Fit | Exception, engine:
         evaluation = engine.evaluate(run)
         finish_record(record, run, fitted, evaluation)
     except Exception as error:
-        record.__exit__(type(error), error, error.__traceback__)
+        record.end_by(error)
         return _failed(error, ended)
     result = Result(record.id, run.config, run.job, fitted, evaluation)
     ended(result)

@@ -20,9 +20,10 @@ from lossbench.sweep.jobs import LeftOut, PlannedJob, check_jobs, names_of_data
 from lossbench.sweep.lifecycle import SweepFailed, recorded
 from lossbench.sweep.progress import overall_bar
 from lossbench.sweep.reference_runs import distinct_data, record_references
-from lossbench.sweep.resume import Earlier, deliver_waiting, look_back, show_plan
+from lossbench.sweep.resume import Resumed, deliver_waiting, find_resumed, show_plan
 from lossbench.sweep.tuned_jobs import finish_tuning, in_best_setting, tuned
 from lossbench.sweep.workforce import Workforce
+from lossbench.tracking.schema import SELECTED_BY, Artifact, Tag
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -72,7 +73,6 @@ def _run(
     configs = compose_all(combinations, config, loader)
 
     from lossbench.tracking.store.open import import_for, open_store
-    from lossbench.tracking.sweep import NAMES_OF_DATA
     from lossbench.tracking.unfinished import repair
 
     tracking = read_tracking(configs[0])
@@ -89,12 +89,12 @@ def _run(
     name = config.hydra.runtime.choices.get("comparison") or labels.sweep_name([job.config for job in jobs])
     console, tunings = Console(), []
     if shared["sweep"]["dry_run"]:
-        show_plan(store, look_back(store, jobs), jobs, console)
+        show_plan(store, find_resumed(store, jobs), jobs, console)
         return []
     deliver_waiting(store, console)
     repair(store)
     with recorded(store, str(name), jobs, left_out, console) as (record, earlier):
-        record.artifacts.json(names, NAMES_OF_DATA)
+        record.artifacts.json(names, Artifact.NAMES_OF_DATA)
         if tuning is not None:
             tunings = tuned(tuning, store, record, workforce.launch, config.hydra.sweep.dir, console)
             jobs = in_best_setting(tunings, jobs, config, loader)
@@ -142,7 +142,7 @@ def _require_unchanged(files: Mapping[str, str]) -> None:
 
 
 def _launch(
-    jobs: Sequence[PlannedJob], todo: Sequence[int], record: SweepRecord, earlier: Earlier, workforce: Workforce
+    jobs: Sequence[PlannedJob], todo: Sequence[int], record: SweepRecord, earlier: Resumed, workforce: Workforce
 ) -> dict[int, JobReturn]:
     """Have the launcher run the jobs that are to do, and return how each ended, by its index among all."""
     values = [_values_of(job, record, earlier.checkpoint(job)) for job in jobs]
@@ -151,17 +151,17 @@ def _launch(
     return dict(zip(todo, workforce.launch(overrides, configs, todo), strict=True))
 
 
-def _kept(job: PlannedJob, earlier: Earlier) -> JobReturn:
+def _kept(job: PlannedJob, earlier: Resumed) -> JobReturn:
     """Return what a job of the earlier command ended with."""
-    run = earlier.standing.finished.get(job.identity)
+    run = earlier.progress.finished.get(job.identity)
     kept = JobReturn(overrides=list(job.overrides))
     if run is None:
         kept.status = JobStatus.FAILED
-        failed = earlier.standing.failed[job.identity]
-        kept.return_value = RuntimeError(failed.data.tags.get("lossbench.error", "it failed"))
+        failed = earlier.progress.failed[job.identity]
+        kept.return_value = RuntimeError(failed.tags.get(Tag.ERROR, "it failed"))
     else:
         kept.status = JobStatus.COMPLETED
-        kept.return_value = run.data.metrics.get(job.config["select"]["metric"] or "val/auroc")
+        kept.return_value = run.metrics.get(job.config["select"]["metric"] or SELECTED_BY)
     return kept
 
 
