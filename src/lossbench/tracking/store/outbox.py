@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 PATIENCE_SECONDS = 60.0
 # After a failure nothing is sent for so long, doubled up to the second: training does not wait at every epoch.
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 2.0, 30.0
-# Runs that end within so long of each other are written together.
+# What is recorded together within so long is written together.
 _TOGETHER_SECONDS = 1.0
 # A server that is not there, too busy, or in trouble; a database that is locked or on a full disk.
 _PASSING = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "INTERNAL_ERROR")
@@ -71,9 +71,8 @@ class Outbox:
     def together(self) -> Iterator[None]:
         """Write what is recorded within the block in one transaction, if the store is a database that we write to.
 
-        A block that takes longer than a second writes what it holds each time that a run has ended by then. However the
-        block ends, what was recorded in it is written. A server takes every call at once, since it has none for several
-        runs.
+        A block that takes longer writes what it holds about every second. However it ends, what was recorded in it is
+        written. A server takes every call at once, since it has none for several runs.
         """
         self._blocks += 1
         try:
@@ -112,8 +111,7 @@ class Outbox:
         if not self._held:
             self._held_since = time.monotonic()
         self._held.append(call)
-        late = name == "set_terminated" and time.monotonic() - self._held_since > _TOGETHER_SECONDS
-        if late or not self._blocks:
+        if not self._blocks or time.monotonic() - self._held_since > _TOGETHER_SECONDS:
             self._write_held()
 
     def deliver(self) -> int:
