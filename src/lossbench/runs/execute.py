@@ -94,17 +94,22 @@ def complete(runs: Sequence[PlannedRun], engine: Engine, ended: Ended) -> list[O
         Called with what a recorded run left, or what broke it, as soon as its record has ended.
     """
     from lossbench.runs.record import start_record, store_of  # MLflow takes seconds to import
+    from lossbench.tracking.store.outbox import outbox_of
 
     store = store_of(runs[0].settings)
+    outbox = outbox_of(store)
     records: list[RunRecord | None] = []
     outcomes: list[Outcome | None] = []
     try:
-        for run in runs:
-            # A stack's runs show no more than their names before they end, so that their params can wait.
-            hold = not engine.reports_epochs
-            records.append(None if run.description is None else start_record(store, run, hold=hold))
+        with outbox.together():
+            for run in runs:
+                # A stack's runs show no more than their names before they end, so that their params can wait.
+                hold = not engine.reports_epochs
+                records.append(None if run.description is None else start_record(store, run, hold=hold))
         with threads(runs[0].settings.fit.threads):
-            for run, record, fitted in zip(runs, records, engine.train(runs, records), strict=True):
+            fits = engine.train(runs, records)
+        with threads(runs[0].settings.fit.threads), outbox.together():
+            for run, record, fitted in zip(runs, records, fits, strict=True):
                 outcomes.append(None if record is None else _finish(run, record, fitted, engine, ended))
     except BaseException as error:
         for record in records:

@@ -110,13 +110,14 @@ class RunRecord(Record):
             Tag.PROCESS: Process.current(),
         }
         given = tags_of({**own, **(tags or {})})
-        created = outbox_of(store).patiently(lambda: store.client.create_run(store.experiment_id, tags=given))
-        info = created.info
-        record = cls(store, info.run_id, info.artifact_uri)
+        outbox, record = outbox_of(store), None
         try:
-            record._params(params or {}, hold)
+            with outbox.together():
+                record = cls(store, *outbox.start_run(store, given))
+                record._params(params or {}, hold)
         except BaseException as error:
-            record.end_by(error)
+            if record is not None:
+                record.end_by(error)
             raise
         return record
 
@@ -235,10 +236,12 @@ class RunRecord(Record):
         infinite = ", ".join(f"{key}={value}" for key, value in self._infinite.items())
         # With the metrics: a call of its own would cost a twentieth of a run of the batched engine.
         self._tags = [RunTag(Tag.INFINITE, cut(infinite, TAG_LIMIT))] if infinite else []
-        self.flush()
         if self._history:
             self.artifacts.table(self.history, Artifact.HISTORY)
-        self._terminate(status)
+        with self._outbox.together():
+            self.flush()
+            self._send_end(status)
+        self.status = status
 
     def fail(self, traceback_text: str) -> None:
         """End the run as FAILED: the traceback in `traceback.txt`, its last line as tag `lossbench.error`."""
@@ -266,13 +269,13 @@ class RunRecord(Record):
                 write()
             except Exception as error:
                 problems.append(error)
-        self._terminate(status)
+        self._send_end(status)
+        self.status = status
         if problems:
             raise problems[0]
 
-    def _terminate(self, status: EndStatus) -> None:
+    def _send_end(self, status: EndStatus) -> None:
         self._outbox.send(self.id, "set_terminated", status=status, end_time=_milliseconds())
-        self.status = status
 
     def _wait(self, metrics: Mapping[str, float], timestamp: int, step: int) -> None:
         for name, value in metrics.items():
