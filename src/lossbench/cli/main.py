@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from omegaconf import DictConfig
 
+from lossbench.cli.overrides import as_options, asks_for_traceback
 from lossbench.config import compose
 from lossbench.errors import UserError
 from lossbench.processes import lifetime
@@ -42,13 +43,10 @@ def dispatch(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     if any(argument.startswith("query=") for argument in arguments):
         _complete_verbs()
+    show_traceback = asks_for_traceback(arguments)
     if arguments and arguments[0] in VERBS:
-        return _guarded(lambda: import_module(VERBS[arguments[0]]).main(list(arguments[1:])), False)
-    return _guarded(_train, any(_is_true(argument) for argument in arguments))
-
-
-def _is_true(argument: str) -> bool:
-    return argument.lower() in ("traceback=true", "traceback=1", "traceback=yes", "traceback=on")
+        return _guarded(lambda: import_module(VERBS[arguments[0]]).main(as_options(arguments[1:])), show_traceback)
+    return _guarded(_train, show_traceback)
 
 
 def _train() -> int:
