@@ -1,4 +1,4 @@
-"""The jobs of a tuned sweep: every objective in the best setting that its budget found."""
+"""The jobs of a tuned sweep: every objective in its best setting."""
 
 from __future__ import annotations
 

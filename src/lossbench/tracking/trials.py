@@ -13,7 +13,7 @@ from lossbench.tracking.unfinished import supersede
 
 
 class TuningRecord:
-    """Trials and what they found, beside the three levels of the comparison: sweep -> tuning -> trial.
+    """The record of a tuning and its trials, beside the three levels of the comparison: sweep -> tuning -> trial.
 
     Roles `tuning` and `trial` keep them apart from the jobs that are compared, and from the objectives that MLflow's
     charts show.
@@ -94,7 +94,7 @@ class TuningRecord:
                 self._store.client.set_tag(run.id, tag, value)
 
     def end(self, metrics: Mapping[str, float], table: Any, *, error: str | None = None) -> None:
-        """Write what the trials found, and end the run."""
+        """Write the table of trials and the final metrics, and end the run."""
         self._run.artifacts.table(table, Artifact.TRIALS)
         if error is None:
             self._run.finish(metrics)

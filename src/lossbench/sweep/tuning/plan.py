@@ -128,10 +128,10 @@ def _check_unseen(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
             f"the seeds {seeds.start} to {seeds.stop - 1} are tuning's, and the comparison has {both[0]}: "
             "choose another tuning.first_seed"
         )
-    judged = {_data(job.config) for job in jobs}
+    compared = {_data(job.config) for job in jobs}
     for subject in plan.subjects:
         for values in plan.replicates(subject, seeds):
-            if _data(subject.config(values)) in judged:
+            if _data(subject.config(values)) in compared:
                 raise UserError(
                     f"tuning {subject.objective} would see the comparison's own split: leave data.source_seed or "
                     "data.split_seed to the seed, so that tuning has splits of its own"

@@ -66,8 +66,8 @@ class Settings:
         name = self.metric.removeprefix("val/")
         names = names_for(per_epoch=True)
         if not self.metric.startswith("val/") or name not in names:
-            known = ", ".join(f"val/{each}" for each in names)
-            raise UserError(f"tuning.metric is a validation metric, one of {known}; got {self.metric!r}")
+            choices = ", ".join(f"val/{each}" for each in names)
+            raise UserError(f"tuning.metric is a validation metric, one of {choices}; got {self.metric!r}")
         for name in ("space", "sampler"):
             if not isinstance(getattr(self, name), Mapping):
                 raise UserError(f"tuning.{name} is a mapping, got {getattr(self, name)!r}")

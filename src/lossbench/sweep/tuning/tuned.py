@@ -1,4 +1,4 @@
-"""What a tuning ends in: the best setting of an objective, and how it was found."""
+"""The end of a tuning: the best setting of an objective, and all trials that led to it."""
 
 from __future__ import annotations
 
