@@ -159,53 +159,53 @@ def _close(
     """End every run of the sweep, show its answer, if there is one, and then draw the report."""
     from lossbench.comparison.pairs import jobs_of
     from lossbench.comparison.summary import summaries
-    from lossbench.sweep.answer import answer
+    from lossbench.sweep.answer import answer as read_answer
     from lossbench.tracking import read, unfinished
     from lossbench.tracking.store import address
 
-    found = None
+    answer = None
     try:
         record.end_unfinished(Status.KILLED if status == Status.KILLED else Status.FAILED)
         if continued or address.on_server(store.uri):
             unfinished.supersede_doubles(store, record.id, record.objectives.values())
         # Without a finished run there is nothing to rank, and what ended the sweep is what has to be said.
         if status == Status.FINISHED or len(jobs_of(read.runs(store, record.id, status=Status.FINISHED))):
-            found = answer(store, record.id)
-        if found is None:
+            answer = read_answer(store, record.id)
+        if answer is None:
             console.print("no job finished")
         else:
-            found.show(console)
-        counting = set() if found is None else set(found.runs.loc[found.runs["status"] == Status.FINISHED, "run_id"])
+            answer.show(console)
+        counting = set() if answer is None else set(answer.runs.loc[answer.runs["status"] == Status.FINISHED, "run_id"])
         # Late: nothing of it has to be imported before the answer is shown.
         from lossbench.tracking import row_tables
 
         row_tables.merge(store, record, counting)
-        if found is not None:
+        if answer is not None:
             from lossbench.sweep.reporting import keep_report
 
-            found = keep_report(store, record, found, explain=jobs[0].config["compare"]["explain"])
+            answer = keep_report(store, record, answer, explain=jobs[0].config["compare"]["explain"])
     finally:
-        failed = broken or (found is not None and (found.runs["status"] == Status.FAILED).any())
-        baseline = None if found is None else found.leaderboard.baseline
+        failed = broken or (answer is not None and (answer.runs["status"] == Status.FAILED).any())
+        baseline = None if answer is None else answer.leaderboard.baseline
         record.close(
             Status.FAILED if status == Status.FINISHED and failed else status,
             unfinished=Status.KILLED if status == Status.KILLED else Status.FAILED,
-            summaries=None if found is None else summaries(found.runs, baseline),
-            leaderboard=None if found is None else found.table,
-            note=None if found is None else found.markdown,
-            metrics=None if found is None else {"jobs": len(jobs), "failed": len(found.failures)},
+            summaries=None if answer is None else summaries(answer.runs, baseline),
+            leaderboard=None if answer is None else answer.table,
+            note=None if answer is None else answer.markdown,
+            metrics=None if answer is None else {"jobs": len(jobs), "failed": len(answer.failures)},
             error=traceback,
         )
-    return found
+    return answer
 
 
-def _show_links(store: Store, sweep: str, found: Answer | None, console: Console) -> None:
+def _show_links(store: Store, sweep: str, answer: Answer | None, console: Console) -> None:
     from lossbench.sweep.answer import chart_link
 
-    if found is None:
+    if answer is None:
         return
     console.print(Text(f"sweep {sweep}; again with: lossbench compare {sweep[:8]}"))
-    if found.report is not None:
-        console.print(Text(f"report: {found.report}"), soft_wrap=True)
+    if answer.report is not None:
+        console.print(Text(f"report: {answer.report}"), soft_wrap=True)
     console.print(Text("charts, after `lossbench ui`:"))
-    console.print(Text(chart_link(store, sweep, found)), soft_wrap=True)
+    console.print(Text(chart_link(store, sweep, answer)), soft_wrap=True)

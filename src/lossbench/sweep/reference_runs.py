@@ -9,7 +9,7 @@ from typing import Any
 
 def distinct_data(configs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return one config for every distinct data and seed."""
-    return list({json.dumps(_judged_on(config), sort_keys=True, default=str): config for config in configs}.values())
+    return list({json.dumps(_key_of_data(config), sort_keys=True, default=str): config for config in configs}.values())
 
 
 def record_references(sweep: str, configs: Sequence[Mapping[str, Any]]) -> None:
@@ -47,7 +47,7 @@ def record_references(sweep: str, configs: Sequence[Mapping[str, Any]]) -> None:
             record.finish(values)
 
 
-def _judged_on(config: Mapping[str, Any]) -> list[Any]:
+def _key_of_data(config: Mapping[str, Any]) -> list[Any]:
     """Return what decides the rows that references are judged on; how training batches them does not."""
     data = {key: value for key, value in config["data"].items() if key not in ("batch_size", "sampler")}
     return [data, config["seed"]]

@@ -182,7 +182,6 @@ class RunRecord(Record):
         columns: Mapping[str, str],
         rows: int,
         source: str,
-        context: str = "training",
     ) -> None:
         """Record which data the run used.
 
@@ -206,7 +205,7 @@ class RunRecord(Record):
             schema=json.dumps({"mlflow_colspec": schema}),
             profile=json.dumps({"num_rows": rows, "num_elements": rows * len(schema), "digest": digest}),
         )
-        dataset_input = DatasetInput(entry, [InputTag(Tag.CONTEXT, context)])
+        dataset_input = DatasetInput(entry, [InputTag(Tag.CONTEXT, "training")])
         self._outbox.send(self.id, "log_inputs", datasets=[dataset_input])
 
     @property

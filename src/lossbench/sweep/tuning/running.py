@@ -53,10 +53,10 @@ class RunningTuning:
     def next(self) -> list[Trial]:
         """Return the settings of the next wave; none when the budget is spent or the objective is given up."""
         missing = self._settings.trials - self.study.count("finished")
-        return [] if self._given_up or missing <= 0 else self.study.next(min(self._settings.batch, missing))
+        return [] if self._abandoned or missing <= 0 else self.study.next(min(self._settings.batch, missing))
 
     @property
-    def _given_up(self) -> bool:
+    def _abandoned(self) -> bool:
         return self.study.count("failed") > self._settings.max_failed
 
     def attempts(self, trial: Trial, *, further: bool = False) -> Iterator[Attempt]:
@@ -87,7 +87,7 @@ class RunningTuning:
 
     def unconfirmed(self) -> list[Trial]:
         """Return the trials that are to be scored on further seeds."""
-        if not self._settings.confirm or self._given_up or self.study.confirmed(self._protocol) is not None:
+        if not self._settings.confirm or self._abandoned or self.study.confirmed(self._protocol) is not None:
             return []
         best = pick_candidates(self.study.ranked(), self._settings.confirm)
         return [Trial(trial.number, trial.values) for trial in best]
@@ -103,7 +103,7 @@ class RunningTuning:
         self.study.confirm(self._protocol, kept)
 
     def _best(self, confirmed: Sequence[Confirmed]) -> EndedTrial | None:
-        if self._given_up:
+        if self._abandoned:
             return None
         ranked = self.study.ranked()
         number = choose(confirmed, self._settings.direction == "maximize") if confirmed else None
