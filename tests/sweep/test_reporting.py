@@ -50,7 +50,7 @@ def sweep(store: Store) -> str:
     """A sweep of two objectives and three seeds, with epochs and predictions; it has kept its report."""
     tags = {"lossbench.metric": "test/auroc", "lossbench.command": COMMAND}
     with SweepRecord.open(store, "demo", objectives={"mse": {}, "focal": {}}, tags=tags) as record:
-        folder = row_tables.folder(store.mlruns, record.id)
+        folder = row_tables.shard_folder(store.mlruns, record.id)
         folder.mkdir(parents=True)
         counting = []
         for seed in range(3):

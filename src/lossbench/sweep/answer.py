@@ -165,4 +165,4 @@ def _judged(runs: pd.DataFrame, metric: str, given: bool) -> tuple[str, list[str
 
 def chart_link(store: Store, sweep: str, found: Answer) -> str:
     """Return the link that opens MLflow's chart view of the sweep's objectives, best first."""
-    return ui.chart(store, sweep, found.leaderboard.metric, found.leaderboard.direction)
+    return ui.chart_url(store, sweep, found.leaderboard.metric, found.leaderboard.direction)

@@ -23,7 +23,7 @@ from lossbench.sweep.progress import overall_bar
 from lossbench.sweep.reference_runs import distinct_data, record_references
 from lossbench.sweep.resume import Resumed, deliver_waiting, find_resumed, show_plan
 from lossbench.sweep.settings import SweepSettings
-from lossbench.sweep.tuned_jobs import finish_tuning, in_best_setting, tuned
+from lossbench.sweep.tuned_jobs import apply_best_settings, finish_tuning, tune_objectives
 from lossbench.sweep.workforce import Workforce
 from lossbench.tracking.schema import SELECTED_BY, Artifact, Tag
 
@@ -105,8 +105,8 @@ def _run(
         record, earlier = sweep.record, sweep.resumed
         record.artifacts.json(names, Artifact.NAMES_OF_DATA)
         if tuning is not None:
-            tunings = tuned(tuning, store, record, workforce.launch, config.hydra.sweep.dir, console)
-            jobs = in_best_setting(tunings, jobs, config, loader)
+            tunings = tune_objectives(tuning, store, record, workforce.launch, config.hydra.sweep.dir, console)
+            jobs = apply_best_settings(tunings, jobs, config, loader)
         todo = earlier.todo(jobs)
         # Begun first, so that no process waits for the last job of another before it does its part.
         data = distinct_data([job.config for job in jobs])
@@ -178,9 +178,9 @@ def _kept(job: PlannedJob, earlier: Resumed) -> JobReturn:
 def _tuning(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader) -> Plan | None:
     if not jobs[0].config.get("tuning"):
         return None
-    from lossbench.sweep.tuning.plan import plan
+    from lossbench.sweep.tuning.plan import plan_tuning
 
-    return plan(jobs, config, loader)
+    return plan_tuning(jobs, config, loader)
 
 
 def _values_of(job: PlannedJob, record: SweepRecord, checkpoint: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The record of a sweep: its run is opened before the first job and closed with the answer, whatever happens."""
+"""The record of a sweep: opened before the first job and closed with the answer, whatever happens."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class OpenSweep:
 def recorded(
     store: Store, name: str, jobs: Sequence[PlannedJob], left_out: Sequence[LeftOut], console: Console
 ) -> Iterator[OpenSweep]:
-    """Own a sweep's run around its jobs: whatever happens in the block, it ends with a leaderboard and a true status.
+    """Open the record of a sweep around its jobs: however they end, it closes with a leaderboard and a true status.
 
-    The run is a new one, or that of an earlier command with these jobs that did not finish.
+    It is a new record, or that of an earlier command with these jobs that did not finish.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def recorded(
             answer = _close(
                 store, record, jobs, status, traceback, broken is not None, resumed.run is not None, console
             )
-            _show_places(store, record.id, answer, console)
+            _show_links(store, record.id, answer, console)
         finally:
             signal.signal(signal.SIGINT, before)
     sweep.answer = answer
@@ -110,7 +110,7 @@ def recorded(
 def _open(
     store: Store, name: str, jobs: Sequence[PlannedJob], left_out: Sequence[LeftOut], resumed: Resumed
 ) -> SweepRecord:
-    """Open the sweep's run, or take over and open again that of the earlier command."""
+    """Start the sweep's record, or take over that of the earlier command."""
     from lossbench.tracking import unfinished
     from lossbench.tracking.store import address
     from lossbench.tracking.store.keys import clean
@@ -121,7 +121,7 @@ def _open(
     metric = compare["metric"] or key("test", name_of(select["metric"] or SELECTED_BY))
     added = {clean(name): facts for name, facts in jobs[0].added.items()}
     judged = facts_of(metric, added)
-    objectives = {job.objective: _defining(job) for job in jobs}
+    objectives = {job.objective: _defining_choices(job) for job in jobs}
     tags = {
         Tag.METRIC: metric,
         Tag.BASELINE: compare["baseline"] if compare["baseline"] in labels else None,
@@ -132,16 +132,16 @@ def _open(
         Tag.JOBS_IDENTITY: sweep_identity(jobs),
         Tag.COMMAND: address.masked(shlex.join(["lossbench", *sys.argv[1:]])),
     }
-    left = [(" ".join(job.varying), job.reason) for job in left_out]
+    reasons = [(" ".join(job.varying), job.reason) for job in left_out]
     if resumed.run is None:
-        return SweepRecord.open(store, name, objectives=objectives, tags=tags, left_out=left)
+        return SweepRecord.open(store, name, objectives=objectives, tags=tags, left_out=reasons)
     progress = resumed.progress
     unfinished.take_over(store, resumed.run.id, progress)
     counting = [*progress.finished.values(), *progress.failed.values()]
-    return SweepRecord.reopen(store, resumed.run, counting, objectives=objectives, tags=tags, left_out=left)
+    return SweepRecord.reopen(store, resumed.run, counting, objectives=objectives, tags=tags, left_out=reasons)
 
 
-def _defining(job: PlannedJob) -> dict[str, Any]:
+def _defining_choices(job: PlannedJob) -> dict[str, Any]:
     choices = job.config["choices"]
     return {part: choices[part] for part in (*PARTS, *OTHERS) if choices.get(part) is not None}
 
@@ -153,59 +153,59 @@ def _close(
     status: EndStatus,
     traceback: str | None,
     broken: bool,
-    again: bool,
+    continued: bool,
     console: Console,
 ) -> Answer | None:
-    """End every run of the sweep, with its answer where there is one, which is shown before the report is drawn."""
+    """End every run of the sweep, show its answer, if there is one, and then draw the report."""
     from lossbench.comparison.pairs import jobs_of
     from lossbench.comparison.summary import summaries
-    from lossbench.sweep.answer import answer
+    from lossbench.sweep.answer import answer as read_answer
     from lossbench.tracking import read, unfinished
     from lossbench.tracking.store import address
 
-    found = None
+    answer = None
     try:
         record.end_unfinished(Status.KILLED if status == Status.KILLED else Status.FAILED)
-        if again or address.on_server(store.uri):
+        if continued or address.on_server(store.uri):
             unfinished.supersede_doubles(store, record.id, record.objectives.values())
         # Without a finished run there is nothing to rank, and what ended the sweep is what has to be said.
         if status == Status.FINISHED or len(jobs_of(read.runs(store, record.id, status=Status.FINISHED))):
-            found = answer(store, record.id)
-        if found is None:
+            answer = read_answer(store, record.id)
+        if answer is None:
             console.print("no job finished")
         else:
-            found.show(console)
-        counting = set() if found is None else set(found.runs.loc[found.runs["status"] == Status.FINISHED, "run_id"])
+            answer.show(console)
+        counting = set() if answer is None else set(answer.runs.loc[answer.runs["status"] == Status.FINISHED, "run_id"])
         # Late: nothing of it has to be imported before the answer is shown.
         from lossbench.tracking import row_tables
 
         row_tables.merge(store, record, counting)
-        if found is not None:
+        if answer is not None:
             from lossbench.sweep.reporting import keep_report
 
-            found = keep_report(store, record, found, explain=jobs[0].config["compare"]["explain"])
+            answer = keep_report(store, record, answer, explain=jobs[0].config["compare"]["explain"])
     finally:
-        failed = broken or (found is not None and (found.runs["status"] == Status.FAILED).any())
-        baseline = None if found is None else found.leaderboard.baseline
+        failed = broken or (answer is not None and (answer.runs["status"] == Status.FAILED).any())
+        baseline = None if answer is None else answer.leaderboard.baseline
         record.close(
             Status.FAILED if status == Status.FINISHED and failed else status,
             unfinished=Status.KILLED if status == Status.KILLED else Status.FAILED,
-            summaries=None if found is None else summaries(found.runs, baseline),
-            leaderboard=None if found is None else found.table,
-            note=None if found is None else found.markdown,
-            metrics=None if found is None else {"jobs": len(jobs), "failed": len(found.failures)},
+            summaries=None if answer is None else summaries(answer.runs, baseline),
+            leaderboard=None if answer is None else answer.table,
+            note=None if answer is None else answer.markdown,
+            metrics=None if answer is None else {"jobs": len(jobs), "failed": len(answer.failures)},
             error=traceback,
         )
-    return found
+    return answer
 
 
-def _show_places(store: Store, sweep: str, found: Answer | None, console: Console) -> None:
+def _show_links(store: Store, sweep: str, answer: Answer | None, console: Console) -> None:
     from lossbench.sweep.answer import chart_link
 
-    if found is None:
+    if answer is None:
         return
     console.print(Text(f"sweep {sweep}; again with: lossbench compare {sweep[:8]}"))
-    if found.report is not None:
-        console.print(Text(f"report: {found.report}"), soft_wrap=True)
+    if answer.report is not None:
+        console.print(Text(f"report: {answer.report}"), soft_wrap=True)
     console.print(Text("charts, after `lossbench ui`:"))
-    console.print(Text(chart_link(store, sweep, found)), soft_wrap=True)
+    console.print(Text(chart_link(store, sweep, answer)), soft_wrap=True)

@@ -86,7 +86,7 @@ class About:
     links
         Pages of MLflow's, for a person to follow.
     explanations
-        Of the sweeps' best runs, where they were asked for: see `lossbench.runs.explain.described`.
+        Of the sweeps' best runs, where they were asked for: see `lossbench.runs.explain.describe`.
     """
 
     title: str
