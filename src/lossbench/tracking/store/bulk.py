@@ -23,6 +23,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from lossbench.tracking.store.calls import Call
 from lossbench.tracking.store.statements import write_rows
+from lossbench.tracking.store.stored_runs import StoredRun, select_runs
 from lossbench.tracking.store.table_rows import COLUMNS, TableRows
 
 
@@ -61,6 +62,19 @@ class BulkStore(SqlAlchemyStore):
         with self._transaction() as connection:
             write_rows(connection, rows)
 
+    def select_runs(
+        self, experiment: str, filter: str, *, newest_first: bool = False, most: int | None = None
+    ) -> Iterator[list[StoredRun]]:
+        """Yield what MLflow's own `search_runs` finds, a thousand runs at a time, without its objects.
+
+        Raises
+        ------
+        MlflowException
+            As MLflow's own store.
+        """
+        with _mlflow_errors():
+            yield from select_runs(self.engine, experiment, filter, newest_first=newest_first, most=most)
+
     @staticmethod
     def artifact_uri(location: str, run: str) -> str:
         """Return the address of a run's artifacts in an experiment that keeps them at a location."""
@@ -77,17 +91,23 @@ class BulkStore(SqlAlchemyStore):
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """Begin a transaction that writes, end it, and raise MLflow's own exceptions."""
-        try:
-            with self.engine.begin() as connection:
-                if connection.dialect.name == "sqlite":
-                    # At once: one that begins by reading is refused to write where another has written meanwhile.
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-                yield connection
-        except OperationalError as error:
-            raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from error
-        except SQLAlchemyError as error:
-            raise MlflowException(str(error), BAD_REQUEST) from error
+        """Begin a transaction that writes, and end it."""
+        with _mlflow_errors(), self.engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                # At once: one that begins by reading is refused to write where another has written meanwhile.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+
+
+@contextmanager
+def _mlflow_errors() -> Iterator[None]:
+    """Raise what a database raises as MLflow's store does."""
+    try:
+        yield
+    except OperationalError as error:
+        raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from error
+    except SQLAlchemyError as error:
+        raise MlflowException(str(error), BAD_REQUEST) from error
 
 
 def _set_up_sqlite(connection: Any, record: Any) -> None:
