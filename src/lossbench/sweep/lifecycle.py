@@ -135,7 +135,7 @@ def _close(
 ) -> Answer | None:
     """End every run of the sweep, with its answer where there is one, which is shown before the report is drawn."""
     from lossbench.comparison.pairs import jobs_of
-    from lossbench.comparison.summary import summaries
+    from lossbench.comparison.summary import summarize
     from lossbench.sweep.answer import answer
     from lossbench.tracking import read, unfinished
     from lossbench.tracking.store import address
@@ -167,7 +167,7 @@ def _close(
         record.close(
             "FAILED" if status == "FINISHED" and failed else status,
             unfinished="KILLED" if status == "KILLED" else "FAILED",
-            summaries=None if found is None else summaries(found.runs, baseline),
+            summaries=None if found is None else summarize(found.runs, baseline),
             leaderboard=None if found is None else found.table,
             note=None if found is None else found.markdown,
             metrics=None if found is None else {"jobs": len(jobs), "failed": len(found.failures)},
