@@ -17,8 +17,9 @@ import pytest
 
 from lossbench.errors import UserError
 from lossbench.tracking import read, ui
-from lossbench.tracking.read import history
+from lossbench.tracking.read import history_of
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.search import read_run, search_runs
 from lossbench.tracking.store.open import Store, open_store
 from lossbench.tracking.sweep import SweepRecord
 from lossbench.tracking.ui import serve
@@ -43,8 +44,8 @@ def test_the_link_selects_the_objectives(store: Store) -> None:
     with SweepRecord.open(store, "losses", objectives={"focal": {}, "mse": {}}) as sweep:
         pass
     query = parse_qs(urlsplit(urlsplit(ui.chart(store, sweep.id, "test/auroc")).fragment).query)
-    found = read.search(store, query["searchFilter"][0])
-    assert {run.info.run_id for run in found} == set(sweep.objectives.values())
+    found = search_runs(store, query["searchFilter"][0])
+    assert {run.id for run in found} == set(sweep.objectives.values())
 
 
 def test_links_to_a_run_and_to_other_places(store: Store) -> None:
@@ -127,7 +128,7 @@ def test_a_real_server_takes_runs_and_ends_with_ctrl_c(
         run.artifacts.text("kept", "notes/a.txt")
         run.finish({"test/auroc": 0.75})
     assert read.runs(store, sweep.id)["metrics.test/auroc"].tolist() == [0.75]
-    assert history(store, run.id).to_dict("list") == {"epoch": [0], "val/auroc": [0.5]}
+    assert history_of(store, read_run(store, run.id)).to_dict("list") == {"epoch": [0], "val/auroc": [0.5]}
     assert [found.path for found in store.client.list_artifacts(run.id)] == ["history.csv", "notes"]
 
     os.kill(child.pid, signal.SIGINT)

@@ -89,19 +89,11 @@ def job(config: DictConfig) -> float | dict[str, float]:
     from hydra.types import RunMode
 
     hydra = HydraConfig.get()
-    # A launcher may have started this process elsewhere, with nothing but the pickled job.
-    compose.make_importable(hydra.runtime.cwd)
     if hydra.mode == RunMode.MULTIRUN:
-        from lossbench.processes.lifetime import die_with_parent, is_joblib_worker
-        from lossbench.runs.execute import score_of
-        from lossbench.sweep.progress import tick
+        from lossbench.sweep.hydra_task import run_job
 
-        if is_joblib_worker():
-            die_with_parent()
-        try:
-            return score_of(compose.plain(config, hydra.runtime.choices))
-        finally:
-            tick(hydra.sweep.dir)
+        return run_job(config)
+    compose.make_importable(hydra.runtime.cwd)
     try:
         from lossbench.cli.train import train
 

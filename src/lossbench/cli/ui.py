@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from lossbench.cli.arguments import add_store_arguments, store_from
 from lossbench.errors import UserError
 from lossbench.tracking import read, ui
+from lossbench.tracking.schema import JUDGED_BY, Tag
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         given.host,
         given.port,
         sweep=None if sweep is None else sweep.id,
-        metric="test/auroc" if sweep is None else sweep.tags.get("lossbench.metric", "test/auroc"),
+        metric=JUDGED_BY if sweep is None else sweep.tags.get(Tag.METRIC, JUDGED_BY),
         show=lambda line: print(line, flush=True),
     )
     return 0

@@ -1,4 +1,4 @@
-"""A trained model judged on labelled rows that it has never seen, with all that validation fixed left as it is."""
+"""A trained model's metrics on new labelled rows; thresholds and calibration stay as validation set them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What a model is worth on some rows.
+    """A model's metrics on some rows.
 
     Attributes
     ----------
@@ -42,12 +42,12 @@ class Assessment:
 def assess(
     predictor: Predictor, tables: Iterable[pd.DataFrame], target: str, collection: MetricCollection | None = None
 ) -> Assessment:
-    """Score labelled rows; only scores and labels are held, so the table may be larger than memory.
+    """Return a model's metrics on labelled rows, of which only scores and labels are held in memory.
 
     Parameters
     ----------
-    pieces
-        Tables of raw columns and the target.
+    tables
+        Of raw columns and the target, block by block.
     target
         The column of true classes.
     collection
@@ -56,7 +56,7 @@ def assess(
     Raises
     ------
     DataError
-        For a column that is missing, a label that training had not, no rows.
+        For a column that is missing, a label that training did not have, or no rows.
     """
     scores, labels, rows = [], [], 0
     for table in tables:

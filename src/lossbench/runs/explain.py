@@ -17,13 +17,14 @@ from lossbench.inference.importance import Explained, explain
 from lossbench.inference.predictor import Predictor
 from lossbench.inference.rebuild import rebuild
 from lossbench.runs.description import rows_tags
-from lossbench.tracking.models import Found, model_of
+from lossbench.tracking.models import ChosenRun, read_model
+from lossbench.tracking.schema import SELECTED_BY, digest_tag, name_of
 
 if TYPE_CHECKING:
     from lossbench.tracking.store.open import Store
 
 
-def explain_run(store: Store, found: Found, *, metric: str | None = None, trust: bool = False) -> dict[str, Any]:
+def explain_run(store: Store, found: ChosenRun, *, metric: str | None = None, trust: bool = False) -> dict[str, Any]:
     """Explain a run on its test split, in plain containers.
 
     Parameters
@@ -36,18 +37,19 @@ def explain_run(store: Store, found: Found, *, metric: str | None = None, trust:
     UserError
         Where the data cannot be drawn again, or is not what it was.
     """
-    predictor = Predictor.load(io.BytesIO(model_of(store, found)), f"the model of run {found.run_id}", trust=trust)
-    tags = store.client.get_run(found.run_id).data.tags
-    split, parsed, target = held_out(predictor, tags, trust=trust)
+    predictor = Predictor.load(
+        io.BytesIO(read_model(store, found.run)), f"the model of run {found.run_id}", trust=trust
+    )
+    split, parsed, target = held_out(predictor, found.run.tags, trust=trust)
     return described(found, split, explain(predictor, parsed, target, metric or selected_by(predictor)))
 
 
 def selected_by(predictor: Predictor) -> str:
     """Return the metric by which a run's epoch was selected, without its split."""
-    return str(predictor.config["select"]["metric"] or "val/auroc").removeprefix("val/")
+    return name_of(str(predictor.config["select"]["metric"] or SELECTED_BY))
 
 
-def described(found: Found, split: str, explained: Explained) -> dict[str, Any]:
+def described(found: ChosenRun, split: str, explained: Explained) -> dict[str, Any]:
     """Return an explanation as the record keeps it and the report reads it."""
     return {
         "run_id": found.run_id,
@@ -71,7 +73,7 @@ def held_out(
             raise UserError(f"data is a lossbench.data.source.Source, got {type(source).__name__}")
         dataset, draw = source.prepare(), source.draw()
     split, rows = ("test", dataset.test) if dataset.test is not None else ("val", dataset.val)
-    before, now = tags.get(f"lossbench.{split}_digest"), rows_tags(dataset)[f"lossbench.{split}_digest"]
+    before, now = tags.get(digest_tag(split)), rows_tags(dataset)[digest_tag(split)]
     if before != now:
         raise UserError(f"the data of {dataset.name!r} is no longer what the run was made from: name a table")
     x = draw.test[0] if split == "test" and draw.test is not None else draw.x

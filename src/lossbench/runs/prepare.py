@@ -61,9 +61,8 @@ def plan_run(config: Mapping[str, Any]) -> PlannedRun:
 def planned(job: Job, config: Mapping[str, Any], settings: RunSettings, *, recorded: bool = True) -> PlannedRun:
     """Return the run of a job that was built from this config, whose settings these are.
 
-    ``recorded`` is False for a job that is trained along with others of its stack; a trial is never recorded.
+    ``recorded`` is False for a trial, and for a job that is trained along with others of its stack.
     """
-    recorded = recorded and not settings.job.trial
     return PlannedRun(job, settings, dict(config), describe(config, settings, job) if recorded else None)
 
 

@@ -17,6 +17,7 @@ from lossbench.runs.prepare import PlannedRun
 from lossbench.runs.settings import RunSettings
 from lossbench.tracking import row_tables
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.schema import Artifact, Role, figure_path
 from lossbench.tracking.store.outbox import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def start_record(store: Store, run: PlannedRun, *, hold: bool = False) -> RunRec
     record = RunRecord.start(
         store,
         about.name,
-        role="run",
+        role=Role.RUN,
         params=about.params,
         tags=about.tags,
         parent=run.settings.job.parent,
@@ -60,10 +61,10 @@ def start_record(store: Store, run: PlannedRun, *, hold: bool = False) -> RunRec
         hold=hold,
     )
     try:
-        record.artifacts.text(about.config_yaml, "config.yaml")
+        record.artifacts.text(about.config_yaml, Artifact.CONFIG)
         _record_data(record, run.job.dataset, about.source)
     except BaseException as error:
-        record.__exit__(type(error), error, error.__traceback__)
+        record.end_by(error)
         raise
     return record
 
@@ -111,13 +112,13 @@ def finish_record(record: RunRecord, run: PlannedRun, fitted: Fit, evaluation: E
     model = model_file.dump(
         run.description.config, job.dataset, job.network, job.objective, evaluation, fitted.selected_epoch
     )
-    record.artifacts.bytes(model, "model.pt")
+    record.artifacts.bytes(model, Artifact.MODEL)
     if tracking.export:
         from lossbench.runs.export import export  # it imports what serves models, which takes seconds
 
         export(store_of(run.settings), record.id, model)
     if evaluation.undefined:
-        record.artifacts.json(evaluation.undefined, "undefined.json")
+        record.artifacts.json(evaluation.undefined, Artifact.UNDEFINED)
     if tracking.figures:
         _draw_figures(record, job, fitted, evaluation, table.to_pandas())
     record.finish(_final_figures(job, fitted, evaluation))
@@ -150,4 +151,4 @@ def _draw_figures(record: RunRecord, job: Job, fitted: Fit, evaluation: Evaluati
     if (table["split"] == "grid").any():
         drawn["decision_regions"] = figures.decision_regions(job.dataset, table)
     for name, figure in drawn.items():
-        record.artifacts.bytes(figures.png(figure), f"figures/{name}.png")
+        record.artifacts.bytes(figures.png(figure), figure_path(f"{name}.png"))

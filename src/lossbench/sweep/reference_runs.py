@@ -25,6 +25,7 @@ def record_references(sweep: str, configs: Sequence[Mapping[str, Any]]) -> None:
     from lossbench.runs.record import store_of
     from lossbench.runs.settings import read_settings
     from lossbench.tracking.run import RunRecord
+    from lossbench.tracking.schema import Role
 
     store = store_of(read_settings(configs[0]))
     for config in configs:
@@ -35,7 +36,7 @@ def record_references(sweep: str, configs: Sequence[Mapping[str, Any]]) -> None:
             record = RunRecord.start(
                 store,
                 f"s{config['seed']}{'' if fold is None else f' f{fold}'} · {name}",
-                role="reference",
+                role=Role.REFERENCE,
                 params={
                     "data": config["choices"].get("data"),
                     "seed": config["seed"],

@@ -15,6 +15,7 @@ from lossbench.config.expand import compose_all
 from lossbench.sweep.jobs import PlannedJob
 from lossbench.sweep.lifecycle import SweepFailed
 from lossbench.sweep.progress import overall_bar
+from lossbench.tracking.schema import Artifact
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -41,8 +42,8 @@ def tuned(
         ]
 
     found = tune(plan, store, record.id, train, lambda line: console.print(Text(line)))
-    record.artifacts.json(_document(plan, found), "tuning.json")
-    record.artifacts.table(table(found), "trials.csv")
+    record.artifacts.json(_document(plan, found), Artifact.TUNING)
+    record.artifacts.table(table(found), Artifact.TRIALS)
     return found
 
 

@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 from pyarrow import feather
 
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.schema import Artifact
+from lossbench.tracking.search import read_run
 
 if TYPE_CHECKING:
     from lossbench.tracking.run import RunRecord
     from lossbench.tracking.store.open import Store
     from lossbench.tracking.sweep import SweepRecord
-
-PREDICTIONS = "predictions.parquet"
 
 
 def folder(mlruns: Path, sweep: str) -> Path:
@@ -34,7 +34,7 @@ def keep(record: RunRecord, sweep: str | None, mlruns: Path, table: pa.Table) ->
     if sweep is None:
         buffer = io.BytesIO()
         pq.write_table(_of_run(record.id, table), buffer)
-        record.artifacts.bytes(buffer.getvalue(), PREDICTIONS)
+        record.artifacts.bytes(buffer.getvalue(), Artifact.PREDICTIONS)
         return
     place = folder(mlruns, sweep)
     place.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def merge(store: Store, record: SweepRecord, counting: Collection[str]) -> None:
         return
     parts: list[Callable[[], pa.Table]] = [partial(_shard, file) for file in files]
     schemas = [_schema(file) for file in files]
-    before = read_artifact(store, record.id, store.client.get_run(record.id).info.artifact_uri, PREDICTIONS)
+    before = read_artifact(store, record.id, read_run(store, record.id).artifact_uri, Artifact.PREDICTIONS)
     if before is not None:
         missing = pa.array(sorted(set(counting) - {file.stem for file in files}), pa.string())
         table = pq.read_table(io.BytesIO(before))
@@ -74,7 +74,7 @@ def merge(store: Store, record: SweepRecord, counting: Collection[str]) -> None:
     with pq.ParquetWriter(merged, schema) as writer:
         for part in parts:
             writer.write_table(pa.table(list(_columns(part(), schema)), schema=schema))
-    record.artifacts.file(merged, PREDICTIONS)
+    record.artifacts.file(merged, Artifact.PREDICTIONS)
     shutil.rmtree(place)
 
 

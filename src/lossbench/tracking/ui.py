@@ -19,6 +19,7 @@ from typing import Literal
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from lossbench.errors import UserError
+from lossbench.tracking.schema import JUDGED_BY, Role, Tag, tagged
 from lossbench.tracking.store import address
 from lossbench.tracking.store.client import MlflowException  # noqa: F401  (sets MLflow's environment for the child)
 from lossbench.tracking.store.keys import clean
@@ -34,7 +35,7 @@ def serve(
     port: int = 5000,
     *,
     sweep: str | None = None,
-    metric: str = "test/auroc",
+    metric: str = JUDGED_BY,
     show: Callable[[str], None] = print,
 ) -> None:
     """Serve MLflow's UI until Ctrl-C, after showing where it is.
@@ -209,7 +210,7 @@ def chart(
     query = {
         "workflowType": "machine_learning",
         "compareRunsMode": "CHART",
-        "searchFilter": f"tags.`lossbench.sweep` = '{sweep}' AND tags.`lossbench.role` = 'objective'",
+        "searchFilter": f"{tagged(Tag.SWEEP, sweep)} AND {tagged(Tag.ROLE, Role.OBJECTIVE)}",
         "orderByKey": f"metrics.`{clean(metric)}`",
         "orderByAsc": "true" if direction == "min" else "false",
     }
