@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from lossbench.comparison.leaderboard import leaderboard
+from lossbench.comparison.leaderboard import build_leaderboard
 
 Table = Callable[..., pd.DataFrame]
 
@@ -24,7 +24,7 @@ def sweep(runs: Table, seeds: int, **effects: float) -> pd.DataFrame:
 
 
 def test_a_winner(runs: Table) -> None:
-    board = leaderboard(sweep(runs, 12, cross_entropy=0, focal=0.03, brier=0.0005, mse=-0.03), "test/auroc")
+    board = build_leaderboard(sweep(runs, 12, cross_entropy=0, focal=0.03, brier=0.0005, mse=-0.03), "test/auroc")
     table = board.table
     won, apart, more = board.conclusions
     assert won.startswith("focal won: test/auroc 0.93")
@@ -36,7 +36,7 @@ def test_a_winner(runs: Table) -> None:
 
 
 def test_a_set_that_cannot_be_separated(runs: Table) -> None:
-    board = leaderboard(sweep(runs, 12, cross_entropy=0, focal=0.03, ldam=0.0295), "test/auroc", rope=0)
+    board = build_leaderboard(sweep(runs, 12, cross_entropy=0, focal=0.03, ldam=0.0295), "test/auroc", rope=0)
     won, _, more = board.conclusions
     assert won.startswith("What won is a set of 2 that cannot be separated: ")
     assert "seeds" in more
@@ -44,7 +44,7 @@ def test_a_set_that_cannot_be_separated(runs: Table) -> None:
 
 
 def test_too_few_seeds(runs: Table) -> None:
-    board = leaderboard(sweep(runs, 5, cross_entropy=0, focal=0.03), "test/auroc")
+    board = build_leaderboard(sweep(runs, 5, cross_entropy=0, focal=0.03), "test/auroc")
     table = board.table
     assert board.conclusions[0].startswith("Nothing won yet: focal has the best mean")
     assert any("too few seeds: 5, and it takes at least 6 for better or worse" in x for x in board.protocol)
@@ -52,7 +52,7 @@ def test_too_few_seeds(runs: Table) -> None:
 
 
 def test_without_a_baseline(runs: Table) -> None:
-    board = leaderboard(sweep(runs, 12, focal=0.03, mse=0), "test/auroc")
+    board = build_leaderboard(sweep(runs, 12, focal=0.03, mse=0), "test/auroc")
     table = board.table
     assert board.conclusions[:2] == (
         f"focal won: test/auroc {table['mean'][0]:.4g}.",
@@ -63,8 +63,8 @@ def test_without_a_baseline(runs: Table) -> None:
 
 
 def test_nothing_to_compare(runs: Table) -> None:
-    assert leaderboard(runs(("focal", 0, 0.5)), "test/auroc").conclusions == (
+    assert build_leaderboard(runs(("focal", 0, 0.5)), "test/auroc").conclusions == (
         "focal is the only objective with a value: there is nothing to compare.",
     )
-    none = leaderboard(runs(("focal", 0, float("nan"))), "test/auroc")
+    none = build_leaderboard(runs(("focal", 0, float("nan"))), "test/auroc")
     assert none.conclusions == ("No objective has a value.",)

@@ -11,7 +11,7 @@ from lossbench.comparison.cliques import ranks
 from lossbench.comparison.conclusions import conclusions, protocol
 from lossbench.comparison.datasets import DATASET, FAMILY, with_families
 from lossbench.comparison.judging import Judged, judged
-from lossbench.comparison.notes import notes, paired_by
+from lossbench.comparison.notes import describe_pairing, write_notes
 from lossbench.comparison.pairs import LABEL, baseline_of, finished, jobs_of, labelled, metric_column
 from lossbench.comparison.rows import objective_rows, reference_rows, with_means, with_references
 from lossbench.evaluation.catalogue import AddedMetric, Direction, direction_of, rope_of
@@ -79,7 +79,7 @@ class Leaderboard:
         return "higher" if self.direction == "max" else "lower"
 
 
-def leaderboard(
+def build_leaderboard(
     runs: pd.DataFrame,
     metric: str,
     *,
@@ -122,7 +122,7 @@ def leaderboard(
     ...     "run_id": list("pqrs"), "objective": ["focal", "focal", "cross_entropy", "cross_entropy"],
     ...     "role": "run", "status": ["FINISHED", "FINISHED", "FINISHED", "FAILED"], "seconds": 1.,
     ...     "params.seed": [0, 1, 0, 1], "metrics.test/auroc": [.75, .5, .5, float("nan")]})
-    >>> board = leaderboard(frame, "test/auroc")
+    >>> board = build_leaderboard(frame, "test/auroc")
     >>> board.baseline, board.units
     ('cross_entropy', 'seeds')
     >>> board.table[["objective", "mean", "n", "failed", "difference", "pairs", "verdict"]].values.tolist()
@@ -159,11 +159,11 @@ def leaderboard(
         base,
         region,
         by=tuple(by),
-        paired_by=tuple(paired_by(frame, by)),
+        paired_by=tuple(describe_pairing(frame, by)),
         units=verdicts.population.units,
         shown=tuple(shown),
         protocol=tuple(protocol(verdicts, base, region)),
-        notes=(*notes(frame, column, by, base, verdicts.population), *separated),
+        notes=(*write_notes(frame, column, by, base, verdicts.population), *separated),
         conclusions=tuple(conclusions(whole, verdicts, metric, base)),
         added=dict(added or {}),
         by_dataset=_by_dataset(runs, metric, by, baseline, better, rope, added),
@@ -204,5 +204,5 @@ def _by_dataset(
         if f"metrics.{metric}" not in part or jobs.empty:
             continue
         base = baseline if baseline in set(labelled(jobs, by)[LABEL]) else None
-        boards[str(name)] = leaderboard(part, metric, by=by, baseline=base, better=better, rope=rope, added=added)
+        boards[str(name)] = build_leaderboard(part, metric, by=by, baseline=base, better=better, rope=rope, added=added)
     return boards

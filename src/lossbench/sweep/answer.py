@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from lossbench.comparison.leaderboard import Leaderboard, leaderboard
+from lossbench.comparison.leaderboard import Leaderboard, build_leaderboard
 from lossbench.comparison.pairs import LABEL, jobs_of, keys_of_added, labelled
 from lossbench.comparison.report import render
-from lossbench.comparison.report.budgets import Tuning, joined, with_budgets
+from lossbench.comparison.report.budgets import Tuning, join_tunings, with_budgets
 from lossbench.evaluation.catalogue import BESIDE, from_text
 from lossbench.tracking import read, ui
 from lossbench.tracking.artifacts import read_artifact
@@ -116,7 +116,7 @@ def answer(
     # What a sweep was told of its own metric holds for no other.
     of_told = tags if judged.split("/", 1)[-1] == told.split("/", 1)[-1] else {}
     region = of_told.get(Tag.ROPE)
-    board = leaderboard(
+    board = build_leaderboard(
         runs,
         judged,
         by=by,
@@ -129,7 +129,7 @@ def answer(
     board = replace(board, notes=(*board.notes, *note))
     left_out = [entry for sweep in sweeps for entry in read.left_out(store, sweep)]
     tunings = [_tuning(store, sweep) for sweep in sweeps]
-    tuning = joined([each for each in tunings if each is not None])
+    tuning = join_tunings([each for each in tunings if each is not None])
     if tuning is not None:
         jobs = labelled(jobs_of(runs), by)
         board = with_budgets(board, tuning, dict(zip(jobs["objective"], jobs[LABEL], strict=True)))

@@ -158,7 +158,7 @@ def _close(
 ) -> Answer | None:
     """End every run of the sweep, show its answer, if there is one, and then draw the report."""
     from lossbench.comparison.pairs import jobs_of
-    from lossbench.comparison.summary import summaries
+    from lossbench.comparison.summary import summarize
     from lossbench.sweep.answer import answer as read_answer
     from lossbench.tracking import read, unfinished
     from lossbench.tracking.store import address
@@ -190,7 +190,7 @@ def _close(
         record.close(
             Status.FAILED if status == Status.FINISHED and failed else status,
             unfinished=Status.KILLED if status == Status.KILLED else Status.FAILED,
-            summaries=None if answer is None else summaries(answer.runs, baseline),
+            summaries=None if answer is None else summarize(answer.runs, baseline),
             leaderboard=None if answer is None else answer.table,
             note=None if answer is None else answer.markdown,
             metrics=None if answer is None else {"jobs": len(jobs), "failed": len(answer.failures)},

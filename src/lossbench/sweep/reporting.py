@@ -60,7 +60,7 @@ def make_report(store: Store, found: Answer, sweeps: Sequence[str], command: str
     command
         What reproduces the runs; None: what the sweeps recorded.
     """
-    from lossbench.comparison.report.page import About, report
+    from lossbench.comparison.report.page import About, build_page
 
     known = [read_run(store, sweep) for sweep in sweeps]
     tags = [run.tags for run in known]
@@ -78,7 +78,7 @@ def make_report(store: Store, found: Answer, sweeps: Sequence[str], command: str
         links=[chart_link(store, sweep, found) for sweep in sweeps],
         explanations=[said for run in known if (said := _explanation(store, run)) is not None],
     )
-    return report(_evidence(store, found, sweeps), about)
+    return build_page(_evidence(store, found, sweeps), about)
 
 
 def _keep_explanation(store: Store, record: SweepRecord) -> None:
