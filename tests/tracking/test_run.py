@@ -18,6 +18,8 @@ from lossbench.tracking.search import read_run
 from lossbench.tracking.store.address import local_path
 from lossbench.tracking.store.client import MlflowException, Run
 from lossbench.tracking.store.open import Store
+from lossbench.tracking.store.outbox import outbox_of
+from lossbench.tracking.store.table_rows import TableRows
 
 
 def start(store: Store, **changes: object) -> RunRecord:
@@ -54,6 +56,7 @@ def test_long_values_strange_keys_and_many_params(store: Store) -> None:
     assert "2" in [value for key, value in found.items() if key.startswith("a_b__")]
 
 
+@pytest.mark.usefixtures("by_public_api")
 def test_every_row_of_a_long_history_arrives_in_allowed_batches(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     log_batch = store.client.log_batch
@@ -167,7 +170,7 @@ def test_final_metrics_that_cannot_be_written_fail_the_run(store: Store, monkeyp
         raise MlflowException("disk full", INVALID_STATE)
 
     run = start(store)
-    monkeypatch.setattr(store.client, "log_batch", refuse)
+    monkeypatch.setattr(TableRows, "_log_batch", refuse)
     with pytest.raises(MlflowException, match="disk full"), run:
         run.finish({"test/f1": 1.0})
     assert fetch(store, run).info.status == "FAILED"
@@ -178,12 +181,25 @@ def test_a_store_that_is_gone_hides_no_error(store: Store, monkeypatch: pytest.M
         raise MlflowException("the server is gone", INVALID_STATE)
 
     run = start(store)
-    monkeypatch.setattr(store.client, "set_terminated", gone)
+    monkeypatch.setattr(store.bulk, "write", gone)
     with pytest.raises(ZeroDivisionError) as raised, run:
         _ = 1 / 0
     assert any("the server is gone" in note for note in raised.value.__notes__)
 
 
+def test_a_run_whose_params_cannot_be_written_is_not_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **more: object) -> None:
+        raise MlflowException("disk full", INVALID_STATE)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TableRows, "_log_batch", refuse)
+        with pytest.raises(MlflowException, match="disk full"):
+            start(store)
+    outbox_of(store).deliver_patiently()
+    assert list(store.client.search_runs([store.experiment_id])) == []
+
+
+@pytest.mark.usefixtures("by_public_api")
 def test_params_that_cannot_be_written_leave_no_run_running(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **more: object) -> None:
         raise MlflowException("disk full", INVALID_STATE)
@@ -228,6 +244,7 @@ def test_the_dataset(store: Store) -> None:
     assert [(tag.key, tag.value) for tag in given.tags] == [("mlflow.data.context", "training")]
 
 
+@pytest.mark.usefixtures("by_public_api")
 def test_two_runs_that_bring_a_new_dataset_at_the_same_moment(store: Store) -> None:
     first, second = (RunRecord.start(store, name, role="run") for name in ("first", "second"))
     met: list[str] = []

@@ -70,7 +70,7 @@ def _on_table(chosen: ChosenRun, model: bytes, options: argparse.Namespace) -> d
     from lossbench.inference.assess import labels_of
     from lossbench.inference.importance import explain
     from lossbench.inference.predictor import Predictor
-    from lossbench.runs.explain import described, selected_by
+    from lossbench.runs.explain import describe, selected_by
 
     predictor = Predictor.load(io.BytesIO(model), f"the model of run {chosen.run_id}", trust=options.trust)
     target = options.target or str(predictor.config["data"].get("target", "target"))
@@ -87,7 +87,7 @@ def _on_table(chosen: ChosenRun, model: bytes, options: argparse.Namespace) -> d
             whole[name] = whole[name].astype("category")  # each block has categories of its own
     whole.index += 1
     explained = explain(predictor, whole, np.concatenate(labels), options.metric or selected_by(predictor))
-    return described(chosen, options.table.name, explained)
+    return describe(chosen, options.table.name, explained)
 
 
 def _fitting(explanation: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lossbench.data.tables.parsing import as_text
 from lossbench.errors import DataError
-from lossbench.evaluation.evaluation import figures, figures_at
+from lossbench.evaluation.evaluation import evaluate_at_thresholds, evaluate_rows
 from lossbench.inference.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def assess(
         raise DataError("the table has no rows to evaluate")
     all_scores, target_index = np.concatenate(scores), np.concatenate(labels)
     posteriors, task = predictor.posterior(all_scores), predictor.task
-    metrics, undefined = figures(target_index, predictor.probs(all_scores), posteriors, task, collection)
-    tuned, untuned = figures_at(predictor.thresholds, target_index, posteriors, task)
+    metrics, undefined = evaluate_rows(target_index, predictor.probs(all_scores), posteriors, task, collection)
+    tuned, untuned = evaluate_at_thresholds(predictor.thresholds, target_index, posteriors, task)
     counts = np.bincount(target_index, minlength=task.n_classes).tolist()
     return Assessment(metrics | tuned, undefined | untuned, dict(zip(task.class_names, counts, strict=True)))
 

@@ -13,7 +13,7 @@ from lossbench.errors import UserError
 from lossbench.evaluation.evaluation import Evaluation
 from lossbench.runs import engines
 from lossbench.runs.engines import Engine, Lightning, checkpoint_of
-from lossbench.runs.prepare import PlannedRun, plan_run, planned
+from lossbench.runs.prepare import PlannedRun, build_job, plan_run, planned
 from lossbench.runs.settings import read_settings
 from lossbench.runs.train import evaluate_with_torchmetrics, threads
 from lossbench.runs.validate import check_around
@@ -94,17 +94,22 @@ def complete(runs: Sequence[PlannedRun], engine: Engine, ended: Ended) -> list[O
         Called with what a recorded run left, or what broke it, as soon as its record has ended.
     """
     from lossbench.runs.record import start_record, store_of  # MLflow takes seconds to import
+    from lossbench.tracking.store.outbox import outbox_of
 
     store = store_of(runs[0].settings)
+    outbox = outbox_of(store)
     records: list[RunRecord | None] = []
     outcomes: list[Outcome | None] = []
     try:
-        for run in runs:
-            # A stack's runs show no more than their names before they end, so that their params can wait.
-            hold = not engine.reports_epochs
-            records.append(None if run.description is None else start_record(store, run, hold=hold))
+        with outbox.together():
+            for run in runs:
+                # A stack's runs show no more than their names before they end, so that their params can wait.
+                hold = not engine.reports_epochs
+                records.append(None if run.description is None else start_record(store, run, hold=hold))
         with threads(runs[0].settings.fit.threads):
-            for run, record, fitted in zip(runs, records, engine.train(runs, records), strict=True):
+            fits = engine.train(runs, records)
+        with threads(runs[0].settings.fit.threads), outbox.together():
+            for run, record, fitted in zip(runs, records, fits, strict=True):
                 outcomes.append(None if record is None else _finish(run, record, fitted, engine, ended))
     except BaseException as error:
         for record in records:
@@ -212,9 +217,10 @@ def score_of(config: Mapping[str, Any] | DictConfig) -> float | dict[str, float]
     plain = _plain(config)
     if not read_settings(plain).job.trial:
         return run(plain).score
-    # The tuning keeps no checkpoints.
+    # A tuning keeps no checkpoints.
     plain["training"] = {**plain["training"], "resume_every": None}
-    trial = plan_run(plain)
+    settings = read_settings(plain)
+    trial = planned(build_job(settings), plain, settings, recorded=False)
     check_around(trial.settings, trial.job.dataset.task)
     (outcome,) = complete_trials([trial], Lightning())
     if outcome.error is not None:

@@ -1,4 +1,4 @@
-"""One run in MLflow: started with all that is known, fed while it trains, ended truthfully."""
+"""The record of one run in MLflow: started with all that is known, fed while it trains, ended truthfully."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ class RunRecord(Record):
         name
             What MLflow shows: `s3 · focal · l2`.
         role
-            What it is to a reader: the sweep itself, one of its objectives, a job, an untrained reference row, the
-            tuning of an objective, or one of its trials.
+            The sweep itself, one of its objectives, a job, an untrained reference row, the tuning of an objective, or
+            one of its trials.
         params
             What a person compares, flat; values of more than 6,000 characters are cut with a note.
         tags
@@ -98,7 +98,7 @@ class RunRecord(Record):
             Write the params with the first metrics: for runs of which nobody can see more than their name before they
             end. One call to MLflow costs less than two.
         """
-        own = {
+        fixed = {
             Tag.ROLE: role,
             Tag.SWEEP: sweep,
             Tag.OBJECTIVE: objective,
@@ -109,20 +109,21 @@ class RunRecord(Record):
             Tag.USER: _user(),
             Tag.PROCESS: Process.current(),
         }
-        given = tags_of({**own, **(tags or {})})
-        created = outbox_of(store).patiently(lambda: store.client.create_run(store.experiment_id, tags=given))
-        info = created.info
-        record = cls(store, info.run_id, info.artifact_uri)
+        entries = tags_of({**fixed, **(tags or {})})
+        outbox, record = outbox_of(store), None
         try:
-            record._params(params or {}, hold)
+            with outbox.together():
+                record = cls(store, *outbox.start_run(store, entries))
+                record._params(params or {}, hold)
         except BaseException as error:
-            record.end_by(error)
+            if record is not None:
+                record.end_by(error)
             raise
         return record
 
     @classmethod
-    def again(cls, store: Store, run: RunRow) -> Self:
-        """Go on with a run that an earlier process started and this one has taken over: status RUNNING, ours."""
+    def resume(cls, store: Store, run: RunRow) -> Self:
+        """Go on with a run that another process started and this one has taken over: RUNNING, in this process."""
         record = cls(store, run.id, run.artifact_uri)
         store.client.set_tag(record.id, Tag.PROCESS, str(Process.current()))
         store.client.update_run(record.id, status=Status.RUNNING)
@@ -157,7 +158,7 @@ class RunRecord(Record):
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Send the params, metrics and tags that wait."""
         # Latest first: MLflow keeps each key's latest value apart, and else replaces it for every epoch.
         self._waiting.sort(key=lambda metric: metric.step, reverse=True)
         # Batch by batch, so that after an outage only what has not arrived is sent again.
@@ -181,9 +182,8 @@ class RunRecord(Record):
         columns: Mapping[str, str],
         rows: int,
         source: str,
-        context: str = "training",
     ) -> None:
-        """Say which data the run used.
+        """Record which data the run used.
 
         Parameters
         ----------
@@ -205,8 +205,8 @@ class RunRecord(Record):
             schema=json.dumps({"mlflow_colspec": schema}),
             profile=json.dumps({"num_rows": rows, "num_elements": rows * len(schema), "digest": digest}),
         )
-        given = DatasetInput(entry, [InputTag(Tag.CONTEXT, context)])
-        self._outbox.send(self.id, "log_inputs", datasets=[given])
+        dataset_input = DatasetInput(entry, [InputTag(Tag.CONTEXT, "training")])
+        self._outbox.send(self.id, "log_inputs", datasets=[dataset_input])
 
     @property
     def history(self) -> pd.DataFrame:
@@ -235,10 +235,12 @@ class RunRecord(Record):
         infinite = ", ".join(f"{key}={value}" for key, value in self._infinite.items())
         # With the metrics: a call of its own would cost a twentieth of a run of the batched engine.
         self._tags = [RunTag(Tag.INFINITE, cut(infinite, TAG_LIMIT))] if infinite else []
-        self.flush()
         if self._history:
             self.artifacts.table(self.history, Artifact.HISTORY)
-        self._terminate(status)
+        with self._outbox.together():
+            self.flush()
+            self._send_end(status)
+        self.status = status
 
     def fail(self, traceback_text: str) -> None:
         """End the run as FAILED: the traceback in `traceback.txt`, its last line as tag `lossbench.error`."""
@@ -266,13 +268,13 @@ class RunRecord(Record):
                 write()
             except Exception as error:
                 problems.append(error)
-        self._terminate(status)
+        self._send_end(status)
+        self.status = status
         if problems:
             raise problems[0]
 
-    def _terminate(self, status: EndStatus) -> None:
+    def _send_end(self, status: EndStatus) -> None:
         self._outbox.send(self.id, "set_terminated", status=status, end_time=_milliseconds())
-        self.status = status
 
     def _wait(self, metrics: Mapping[str, float], timestamp: int, step: int) -> None:
         for name, value in metrics.items():

@@ -68,22 +68,31 @@ def search_runs(store: Store, *clauses: str) -> Iterator[RunRow]:
 
 def pages(store: Store, *clauses: str) -> Iterator[list[RunRow]]:
     """Yield what :func:`search_runs` does, a few hundred runs at a time."""
-    filter, token = " AND ".join(clauses), None
+    filter = " AND ".join(clauses)
+    try:
+        if store.bulk is None:
+            yield from _pages_of_client(store, filter)
+        else:
+            for page in store.bulk.select_runs(store.experiment_id, filter):
+                yield [RunRow(*run) for run in page]
+    except MlflowException as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        first = str(error).splitlines()[0]
+        raise UserError(f"MLflow cannot read the filter {filter!r}: {first}") from error
+
+
+def _pages_of_client(store: Store, filter: str) -> Iterator[list[RunRow]]:
+    token = None
     while True:
-        try:
-            with _no_collections():
-                page = store.client.search_runs(
-                    [store.experiment_id],
-                    filter,
-                    max_results=_PAGE,
-                    order_by=["attributes.start_time ASC"],
-                    page_token=token,
-                )
-        except MlflowException as error:
-            if error.error_code != "INVALID_PARAMETER_VALUE":
-                raise
-            first = str(error).splitlines()[0]
-            raise UserError(f"MLflow cannot read the filter {filter!r}: {first}") from error
+        with _no_collections():
+            page = store.client.search_runs(
+                [store.experiment_id],
+                filter,
+                max_results=_PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
         token = page.token
         yield [_row(run) for run in page]
         if not token:
@@ -92,9 +101,13 @@ def pages(store: Store, *clauses: str) -> Iterator[list[RunRow]]:
 
 def newest_runs(store: Store, *clauses: str, most: int) -> list[RunRow]:
     """Return the experiment's newest runs that meet all clauses, newest first."""
+    filter = " AND ".join(clauses)
+    if store.bulk is not None:
+        found = store.bulk.select_runs(store.experiment_id, filter, newest_first=True, most=most)
+        return [RunRow(*run) for page in found for run in page]
     page = store.client.search_runs(
         [store.experiment_id],
-        " AND ".join(clauses),
+        filter,
         max_results=most,
         order_by=["attributes.start_time DESC"],
     )

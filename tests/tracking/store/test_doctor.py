@@ -233,7 +233,7 @@ def test_waiting_records_are_delivered(store: Store, doctor: Doctor, monkeypatch
 
     run = RunRecord.start(store, "a", role="run")
     with monkeypatch.context() as outage:
-        outage.setattr(store.client, "log_batch", locked)
+        outage.setattr(store.bulk, "write", locked)
         run.log([(0, {"a": 1.0})])
         run.finish({"b": 2.0})
     assert store.client.get_run(run.id).info.status == "RUNNING"
