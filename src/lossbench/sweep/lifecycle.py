@@ -159,7 +159,7 @@ def _close(
     """End every run of the sweep, with its answer where there is one, which is shown before the report is drawn."""
     from lossbench.comparison.pairs import jobs_of
     from lossbench.comparison.summary import summarize
-    from lossbench.sweep.answer import answer
+    from lossbench.sweep.answer import read_answer
     from lossbench.tracking import read, unfinished
     from lossbench.tracking.store import address
 
@@ -170,7 +170,7 @@ def _close(
             unfinished.supersede_doubles(store, record.id, record.objectives.values())
         # Without a finished run there is nothing to rank, and what ended the sweep is what has to be said.
         if status == Status.FINISHED or len(jobs_of(read.runs(store, record.id, status=Status.FINISHED))):
-            found = answer(store, record.id)
+            found = read_answer(store, record.id)
         if found is None:
             console.print("no job finished")
         else:
