@@ -24,7 +24,7 @@ import pandas as pd
 
 from lossbench.comparison.sign_flip import SignFlip
 from lossbench.comparison.verdicts import holm
-from lossbench.sweep.answer import answer
+from lossbench.sweep.answer import read_answer
 from lossbench.tracking import read
 from lossbench.tracking.store.open import Store, open_store
 
@@ -58,7 +58,7 @@ def main() -> None:
         store = open_store((given.mlruns or Path(scratch) / "mlruns").absolute())
         tuned, seconds = swept(store, TUNED, f"tuning.trials={given.trials}", f"tuning.confirm={given.confirm}")
         defaults, seconds_of_defaults = swept(store, DEFAULTS, f"seed=range({len(tuned)})")
-        found = answer(store, read.find_sweep(store, TUNED).id)
+        found = read_answer(store, read.find_sweep(store, TUNED).id)
     assert found is not None
     assert found.tuning is not None
     assert tuned.index.equals(defaults.index)

@@ -12,7 +12,7 @@ import pytest
 from lossbench.cli import compare
 from lossbench.cli.main import dispatch
 from lossbench.errors import UserError
-from lossbench.sweep.answer import answer
+from lossbench.sweep.answer import read_answer
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.store.open import Store, open_store
 from lossbench.tracking.sweep import SweepRecord
@@ -107,12 +107,12 @@ def test_a_report_of_runs_of_another_origin(mlruns: Path, capsys: pytest.Capture
 
 
 def test_what_a_run_says_of_its_rows_comes_back(store: Store) -> None:
-    both = answer(store, filter="params.data = 'rings'", metric="test/auroc")
+    both = read_answer(store, filter="params.data = 'rings'", metric="test/auroc")
     assert both is not None
     assert both.runs["rows_train"].unique().tolist() == [60.0]
     assert both.runs["test_digest"].nunique() == 14
     assert both.runs["seeds"].unique().tolist() == ["draws"]
-    assert answer(store, filter="params.data = 'nothing'") is None
+    assert read_answer(store, filter="params.data = 'nothing'") is None
 
 
 def test_a_wrong_region_or_filter_is_the_users_error(mlruns: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_sweep_with_references_alone_has_nothing_to_compare(
     RunRecord.start(store, "s0 · Bayes rule", role="reference", parent=sweep.id, sweep=sweep.id).finish(
         {"test/auroc": 0.9}
     )
-    assert answer(store, sweep.id) is None
+    assert read_answer(store, sweep.id) is None
     with pytest.raises(UserError, match="begun"):
         compare.main(["--mlruns", str(tmp_path / "mlruns")])
     sweep.close("KILLED")

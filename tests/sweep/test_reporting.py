@@ -14,7 +14,7 @@ import pytest
 from lossbench.cli import compare
 from lossbench.config.compose import compose
 from lossbench.sweep import reporting
-from lossbench.sweep.answer import Answer, answer
+from lossbench.sweep.answer import Answer, read_answer
 from lossbench.sweep.jobs import check_jobs, names_of_data
 from lossbench.tracking import row_tables
 from lossbench.tracking.artifacts import read_artifact
@@ -70,7 +70,7 @@ def sweep(store: Store) -> str:
                 rows(seed).to_feather(folder / f"{run.id}.feather")
                 counting.append(run.id)
         row_tables.merge(store, record, counting)
-        found = answer(store, record.id)
+        found = read_answer(store, record.id)
         assert found is not None
         planned, _ = check_jobs([("data=rings",)], [compose(["data=rings"])])
         record.artifacts.json(names_of_data(planned), Artifact.NAMES_OF_DATA)
@@ -109,7 +109,7 @@ def test_a_sweep_keeps_its_report_figures_and_names(store: Store, sweep: str) ->
 def test_a_report_that_cannot_be_made_costs_nothing_else(
     store: Store, sweep: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = answer(store, sweep)
+    found = read_answer(store, sweep)
     assert found is not None
     monkeypatch.setattr(reporting, "make_report", lambda *_: 1 / 0)
     with SweepRecord.open(store, "broken", objectives={}) as record, caplog.at_level(logging.WARNING):
@@ -141,7 +141,7 @@ def test_output_is_for_reports_alone(mlruns: Path, capsys: pytest.CaptureFixture
 
 
 def test_a_path_is_made_of_letters(store: Store, sweep: str) -> None:
-    found = answer(store, sweep)
+    found = read_answer(store, sweep)
     assert isinstance(found, Answer)
     odd = replace(found, leaderboard=replace(found.leaderboard, metric="test/../../recall/<a b>"))
     assert reporting.report_path(store, [sweep], odd).name == f"demo-{sweep[:8]}-test-..-..-recall-a-b.html"

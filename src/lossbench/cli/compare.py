@@ -10,7 +10,7 @@ from rich.console import Console
 
 from lossbench.cli.arguments import add_store_arguments, store_from
 from lossbench.errors import UserError
-from lossbench.sweep.answer import Answer, answer, chart_link
+from lossbench.sweep.answer import Answer, chart_link, read_answer
 from lossbench.tracking import read
 from lossbench.tracking.store.open import Store
 
@@ -38,52 +38,52 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--output", type=Path, help="the report's file (default: in mlruns/reports)")
     add_store_arguments(parser)
-    given = parser.parse_args(arguments)
-    if given.output is not None and given.format != "html":
+    options = parser.parse_args(arguments)
+    if options.output is not None and options.format != "html":
         parser.error("--output goes with --format html; the other formats are printed")
 
-    store = store_from(given)
-    names = given.sweeps or ([] if given.filter else ["last"])
+    store = store_from(options)
+    names = options.sweeps or ([] if options.filter else ["last"])
     sweeps = list({sweep.id: sweep for sweep in (read.find_sweep(store, name) for name in names)}.values())
-    found = answer(
+    answer = read_answer(
         store,
         *(sweep.id for sweep in sweeps),
-        filter=given.filter,
-        metric=given.metric,
-        baseline=given.baseline,
-        by=tuple(given.by.split(",")),
-        better=given.direction,
-        rope=given.rope,
+        filter=options.filter,
+        metric=options.metric,
+        baseline=options.baseline,
+        by=tuple(options.by.split(",")),
+        better=options.direction,
+        rope=options.rope,
     )
-    if found is None:
+    if answer is None:
         what = f"the sweep {sweeps[0].name!r} ({sweeps[0].id}) holds" if sweeps else f"{store.experiment!r} holds"
-        raise UserError(f"{what} no run{f' that matches {given.filter!r}' if given.filter else ' yet'}")
-    if given.format == "csv":
-        print(found.table.to_csv(index=False), end="")
-    elif given.format == "json":
-        print(found.table.to_json(orient="records", indent=1))
-    elif given.format == "html":
-        _write_report(store, found, [sweep.id for sweep in sweeps], given.output)
-    elif given.format == "markdown":
-        print(found.markdown, end="")
+        raise UserError(f"{what} no run{f' that matches {options.filter!r}' if options.filter else ' yet'}")
+    if options.format == "csv":
+        print(answer.table.to_csv(index=False), end="")
+    elif options.format == "json":
+        print(answer.table.to_json(orient="records", indent=1))
+    elif options.format == "html":
+        _write_report(store, answer, [sweep.id for sweep in sweeps], options.output)
+    elif options.format == "markdown":
+        print(answer.markdown, end="")
     else:
         console = Console()
         for sweep in sweeps:
             started = f"{sweep.start:%Y-%m-%d %H:%M} UTC"
             console.print(f"{sweep.name}, {sweep.status.lower()}, started {started}", markup=False)
-        found.show(console)
+        answer.show(console)
         for sweep in sweeps:
-            console.print(chart_link(store, sweep.id, found), soft_wrap=True, markup=False, highlight=False)
+            console.print(chart_link(store, sweep.id, answer), soft_wrap=True, markup=False, highlight=False)
     return 0
 
 
-def _write_report(store: Store, found: Answer, sweeps: Sequence[str], output: Path | None) -> None:
+def _write_report(store: Store, answer: Answer, sweeps: Sequence[str], output: Path | None) -> None:
     # Drawing takes a second to import, and no other format draws.
     from lossbench.sweep.reporting import make_report, report_path, save
 
-    made = make_report(store, found, sweeps)
+    report = make_report(store, answer, sweeps)
     try:
-        place = save(made, (output or report_path(store, sweeps, found)).absolute())
+        path = save(report, (output or report_path(store, sweeps, answer)).absolute())
     except OSError as error:
         raise UserError(f"the report cannot be written: {error}") from error
-    print(f"report: {place}")
+    print(f"report: {path}")

@@ -1,4 +1,4 @@
-"""What the recorded runs of a sweep say: read once from MLflow, ranked, shown; a sweep ends with it."""
+"""The answer of a sweep: its recorded runs, read once from MLflow, ranked and shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lossbench.comparison.report.budgets import Tuning, join_tunings, with_budge
 from lossbench.evaluation.catalogue import BESIDE, from_text
 from lossbench.tracking import read, ui
 from lossbench.tracking.artifacts import read_artifact
-from lossbench.tracking.schema import JUDGED_BY, Artifact, Tag
+from lossbench.tracking.schema import JUDGED_BY, Artifact, Tag, key, name_of, split_of
 from lossbench.tracking.search import read_run
 from lossbench.tracking.store.open import Store
 
@@ -31,20 +31,20 @@ _SAME_TABLE = (
 
 @dataclass(frozen=True)
 class Answer:
-    """A leaderboard with all that belongs beside it.
+    """The leaderboard of some runs, and what became of the jobs that are not in it.
 
     Parameters
     ----------
     runs
         One row per job or reference, as :func:`lossbench.tracking.read.runs` returns them.
     leaderboard
-        Of those runs.
+        Of these runs.
     failures
         Jobs that did not finish.
     left_out
         (overrides, reason) of jobs whose components cannot serve the task or each other.
     report
-        Where the report lies, once it is written.
+        The report's file, once it is written.
     tuning
         How the objectives were tuned; None where they were not.
     """
@@ -76,7 +76,7 @@ class Answer:
         }
 
 
-def answer(
+def read_answer(
     store: Store,
     *sweeps: str,
     filter: str | None = None,
@@ -86,7 +86,7 @@ def answer(
     better: str | None = None,
     rope: float | None = None,
 ) -> Answer | None:
-    """Read the runs of sweeps, or any others, and judge their objectives; None where there is none but references.
+    """Return the leaderboard of sweeps, or of any runs; None without a run that was trained.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ def answer(
     filter
         MLflow's own, such as ``params.loss = 'focal'``; it need not match runs of lossbench's alone.
     metric, baseline, better, rope
-        None: what the first sweep was told, direction and region for the metric that it was told to judge by; where
-        no run has a test split, the metric on validation, with a note.
+        None takes what the first sweep was told; its direction and its region hold for its own metric alone. Where no
+        run has a test split, the metric is taken on validation, with a note.
     by
         What is compared: ``objective`` or names of params.
     """
@@ -105,24 +105,23 @@ def answer(
     added = {
         name: facts for each in tags_of_sweeps for name, facts in from_text(each.get(Tag.ADDED_METRICS, "{}")).items()
     }
-    found = [read.runs(store, sweep, filter=filter) for sweep in sweeps or (None,)]
-    runs = pd.concat([part for part in found if len(part)], ignore_index=True) if any(map(len, found)) else found[0]
+    parts = [read.runs(store, sweep, filter=filter) for sweep in sweeps or (None,)]
+    runs = pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else parts[0]
     if jobs_of(runs).empty:
         return None
-    told = tags.get(Tag.METRIC, JUDGED_BY)
-    judged, note = _judged(runs, metric or told, given=metric is not None)
-    split = judged.split("/", 1)[0]
-    beside = [*(f"{split}/{name}" for name in BESIDE), *keys_of_added(runs, split, added)]
-    # What a sweep was told of its own metric holds for no other.
-    of_told = tags if judged.split("/", 1)[-1] == told.split("/", 1)[-1] else {}
-    region = of_told.get(Tag.ROPE)
+    of_sweep = tags.get(Tag.METRIC, JUDGED_BY)
+    ranked_by, note = (metric, []) if metric is not None else _where_recorded(runs, of_sweep)
+    split = ranked_by.split("/", 1)[0]
+    # The direction and the region of one metric hold for no other.
+    settings = tags if name_of(ranked_by) == name_of(of_sweep) else {}
+    region = settings.get(Tag.ROPE)
     board = build_leaderboard(
         runs,
-        judged,
+        ranked_by,
         by=by,
         baseline=baseline or _baseline(runs, tags, by),
-        show=beside,
-        better=better or of_told.get(Tag.DIRECTION),
+        show=[*(key(split, name) for name in BESIDE), *keys_of_added(runs, split, added)],
+        better=better or settings.get(Tag.DIRECTION),
         rope=float(region) if rope is None and region is not None else rope,
         added=added,
     )
@@ -147,22 +146,20 @@ def _tuning(store: Store, sweep: str) -> Tuning | None:
 
 
 def _baseline(runs: pd.DataFrame, tags: Mapping[str, str], by: Sequence[str]) -> str | None:
-    """Return the baseline that a sweep was told, unless another comparison has no such label."""
-    told = tags.get(Tag.BASELINE)
-    return told if told in set(labelled(jobs_of(runs), by)[LABEL]) else None
+    """Return the baseline of a sweep where this comparison has such a label."""
+    baseline = tags.get(Tag.BASELINE)
+    return baseline if baseline in set(labelled(jobs_of(runs), by)[LABEL]) else None
 
 
-def _judged(runs: pd.DataFrame, metric: str, given: bool) -> tuple[str, list[str]]:
-    column = f"metrics.{metric}"
-    split, _, name = metric.partition("/")
-    on_val = f"val/{name}"
-    if given or split != "test" or (column in runs and runs[column].notna().any()):
-        return metric, []
-    if f"metrics.{on_val}" not in runs:
+def _where_recorded(runs: pd.DataFrame, metric: str) -> tuple[str, list[str]]:
+    """Return the metric, or, with a note, the same on validation where no run has a value on a test split."""
+    column, on_val = f"metrics.{metric}", key("val", name_of(metric))
+    recorded = column in runs and runs[column].notna().any()
+    if split_of(metric) != "test" or recorded or f"metrics.{on_val}" not in runs:
         return metric, []
     return on_val, [f"there is no test split: {on_val} is shown, on the rows that epochs are selected on"]
 
 
-def chart_link(store: Store, sweep: str, found: Answer) -> str:
+def chart_link(store: Store, sweep: str, answer: Answer) -> str:
     """Return the link that opens MLflow's chart view of the sweep's objectives, best first."""
-    return ui.chart_url(store, sweep, found.leaderboard.metric, found.leaderboard.direction)
+    return ui.chart_url(store, sweep, answer.leaderboard.metric, answer.leaderboard.direction)

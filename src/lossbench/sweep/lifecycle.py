@@ -159,7 +159,7 @@ def _close(
     """End every run of the sweep, show its answer, if there is one, and then draw the report."""
     from lossbench.comparison.pairs import jobs_of
     from lossbench.comparison.summary import summarize
-    from lossbench.sweep.answer import answer as read_answer
+    from lossbench.sweep.answer import read_answer
     from lossbench.tracking import read, unfinished
     from lossbench.tracking.store import address
 

@@ -1,4 +1,4 @@
-"""The report of a sweep: gathered from the store, written to disk and kept with the sweep's run."""
+"""The report of a sweep: built from the store, written to disk and kept with the sweep's run."""
 
 from __future__ import annotations
 
@@ -31,54 +31,53 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def keep_report(store: Store, record: SweepRecord, found: Answer, *, explain: bool) -> Answer:
-    """Keep report and figures with the run of a sweep that ends, and the report on disk; return the answer with its
-    place.
+def keep_report(store: Store, record: SweepRecord, answer: Answer, *, explain: bool) -> Answer:
+    """Keep report and figures with the sweep's run and the report on disk; return the answer with the report's path.
 
-    A report that cannot be made costs the sweep nothing but the report: it can be made again from what is recorded.
+    A report that fails costs the sweep nothing else: it can be made again from what is recorded.
     """
     try:
         if explain:
             _keep_explanation(store, record)
-        made = make_report(store, found, [record.id])
-        place = save(made, report_path(store, [record.id], found))
-        record.artifacts.file(place, Artifact.REPORT)
-        for picture in made.pictures:
+        report = make_report(store, answer, [record.id])
+        path = save(report, report_path(store, [record.id], answer))
+        record.artifacts.file(path, Artifact.REPORT)
+        for picture in report.pictures:
             record.artifacts.bytes(picture.file, figure_path(f"{picture.name}.svg"))
     except Exception as error:
         _log.warning("the report could not be made (%s: %s): lossbench compare --format html tries again",
                      type(error).__name__, error)  # fmt: skip
-        return found
-    return replace(found, report=place)
+        return answer
+    return replace(answer, report=path)
 
 
-def make_report(store: Store, found: Answer, sweeps: Sequence[str], command: str | None = None) -> Report:
-    """Make the report of what some sweeps, or any runs, say.
+def make_report(store: Store, answer: Answer, sweeps: Sequence[str], command: str | None = None) -> Report:
+    """Return the report of some sweeps, or of any runs.
 
     Parameters
     ----------
     command
-        What reproduces the runs; None: what the sweeps recorded.
+        What reproduces the runs; None takes the commands that the sweeps recorded.
     """
     from lossbench.comparison.report.page import About, build_page
 
-    known = [read_run(store, sweep) for sweep in sweeps]
-    tags = [run.tags for run in known]
-    names = [run.name for run in known]
+    rows = [read_run(store, sweep) for sweep in sweeps]
+    tags = [run.tags for run in rows]
+    names = [run.name for run in rows]
     commands = list(dict.fromkeys(each[Tag.COMMAND] for each in tags if Tag.COMMAND in each))
     about = About(
         title=" and ".join(dict.fromkeys(names)) or f"runs of {store.experiment}",
         question=next((text for text in map(_question, commands) if text), ""),
-        sweeps=[f"{name} ({run.id})" for name, run in zip(names, known, strict=True)],
-        started=min(found.runs["start"]).strftime("%Y-%m-%d %H:%M UTC"),
+        sweeps=[f"{name} ({run.id})" for name, run in zip(names, rows, strict=True)],
+        started=min(answer.runs["start"]).strftime("%Y-%m-%d %H:%M UTC"),
         commands=[command] if command else commands,
-        versions=_versions(store, found.runs),
-        failures=found.failures,
-        left_out=found.left_out,
-        links=[chart_link(store, sweep, found) for sweep in sweeps],
-        explanations=[said for run in known if (said := _explanation(store, run)) is not None],
+        versions=_versions(store, answer.runs),
+        failures=answer.failures,
+        left_out=answer.left_out,
+        links=[chart_link(store, sweep, answer) for sweep in sweeps],
+        explanations=[explanation for run in rows if (explanation := _explanation(store, run)) is not None],
     )
-    return build_page(_evidence(store, found, sweeps), about)
+    return build_page(_evidence(store, answer, sweeps), about)
 
 
 def _keep_explanation(store: Store, record: SweepRecord) -> None:
@@ -94,25 +93,25 @@ def _keep_explanation(store: Store, record: SweepRecord) -> None:
 
 
 def _explanation(store: Store, sweep: RunRow) -> dict[str, Any] | None:
-    said = read_artifact(store, sweep.id, sweep.artifact_uri, Artifact.EXPLANATION)
-    return None if said is None else dict(json.loads(said))
+    document = read_artifact(store, sweep.id, sweep.artifact_uri, Artifact.EXPLANATION)
+    return None if document is None else dict(json.loads(document))
 
 
-def save(made: Report, path: Path) -> Path:
-    """Write a report and return where it lies."""
+def save(report: Report, path: Path) -> Path:
+    """Write a report and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(made.html, encoding="utf-8")
+    path.write_text(report.html, encoding="utf-8")
     return path
 
 
-def report_path(store: Store, sweeps: Sequence[str], found: Answer) -> Path:
-    """Return where a report lies unless told otherwise: ``mlruns/reports/<sweep>-<id>-<metric>.html``."""
+def report_path(store: Store, sweeps: Sequence[str], answer: Answer) -> Path:
+    """Return the default path of a report: ``mlruns/reports/<sweep>-<id>-<metric>.html``."""
     names = [read_run(store, sweep).name for sweep in sweeps] or [store.experiment]
-    parts = [*names, *(sweep[:8] for sweep in sweeps), found.leaderboard.metric]
+    parts = [*names, *(sweep[:8] for sweep in sweeps), answer.leaderboard.metric]
     return store.mlruns / "reports" / f"{re.sub(r'[^A-Za-z0-9_.]+', '-', '-'.join(parts))[:120].strip('-.')}.html"
 
 
-def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
+def _evidence(store: Store, answer: Answer, sweeps: Sequence[str]) -> Evidence:
     from lossbench.comparison.report.evidence import Evidence, Names
     from lossbench.comparison.report.row_curves import Predictions
 
@@ -131,19 +130,19 @@ def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
         )
         if isinstance(source, bytes) or (source is not None and source.is_file()):
             sources.append(source)
-        said = read_artifact(store, sweep, uri, Artifact.NAMES_OF_DATA)
-        entries: dict[str, dict[str, list[str]]] = json.loads(said) if said else {}
+        document = read_artifact(store, sweep, uri, Artifact.NAMES_OF_DATA)
+        entries: dict[str, dict[str, list[str]]] = json.loads(document) if document else {}
         names |= {data: Names(tuple(of["classes"]), tuple(of["features"])) for data, of in entries.items()}
-    return Evidence(found.runs, found.leaderboard, history, Predictions(sources), names, found.tuning)
+    return Evidence(answer.runs, answer.leaderboard, history, Predictions(sources), names, answer.tuning)
 
 
 def _versions(store: Store, runs: pd.DataFrame) -> dict[str, str]:
-    """Return the versions and the commit of the first run, as it recorded them."""
+    """Return the versions and the commit that the first run recorded."""
     jobs = jobs_of(runs)
     tags = read_run(store, (jobs if len(jobs) else runs)["run_id"].iloc[0]).tags
-    found = {package: value for tag, value in tags.items() if (package := package_of(tag)) is not None}
+    versions = {package: value for tag, value in tags.items() if (package := package_of(tag)) is not None}
     commit = tags.get(Tag.COMMIT)
-    return dict(sorted(found.items())) | ({"git commit": commit} if commit else {})
+    return dict(sorted(versions.items())) | ({"git commit": commit} if commit else {})
 
 
 def _question(command: str) -> str:
@@ -166,10 +165,10 @@ def _header(text: str) -> str:
     """
     lines: list[str] = []
     for line in text.splitlines():
-        said = line.removeprefix("#").strip()
+        sentence = line.removeprefix("#").strip()
         if line.startswith("# @package"):
             continue
-        if not line.startswith("#") or not said:
+        if not line.startswith("#") or not sentence:
             break
-        lines.append(said)
+        lines.append(sentence)
     return " ".join(lines)
