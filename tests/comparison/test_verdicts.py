@@ -14,7 +14,7 @@ from lossbench.comparison.corrected_t import CorrectedT
 from lossbench.comparison.sign_flip import SignFlip
 from lossbench.comparison.verdicts import all_pairs, equivalence_p, holm, judge, seeds_needed, winners
 from lossbench.errors import UserError
-from lossbench.evaluation.catalogue import rope
+from lossbench.evaluation.catalogue import rope_of
 
 STEPS = np.linspace(-0.5, 0.5, 12)
 
@@ -86,13 +86,13 @@ def test_what_won_is_corrected_for_all_pairs() -> None:
 
 
 def test_rope_by_metric() -> None:
-    assert rope("test/posterior/log_loss") == 0.005
-    assert rope("test/recall/a") == 0.01
-    assert rope("test/mine") is None
-    assert rope("test/mine", 0) == 0.0
+    assert rope_of("test/posterior/log_loss") == 0.005
+    assert rope_of("test/recall/a") == 0.01
+    assert rope_of("test/mine") is None
+    assert rope_of("test/mine", 0) == 0.0
     for wrong in (-0.1, math.nan, math.inf, True, "a"):
         with pytest.raises(UserError, match=r"compare\.rope is null or a number >= 0, got"):
-            rope("test/auroc", wrong)
+            rope_of("test/auroc", wrong)
 
 
 def test_companions() -> None:

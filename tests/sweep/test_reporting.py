@@ -50,7 +50,7 @@ def sweep(store: Store) -> str:
     """A sweep of two objectives and three seeds, with epochs and predictions; it has kept its report."""
     tags = {"lossbench.metric": "test/auroc", "lossbench.command": COMMAND}
     with SweepRecord.open(store, "demo", objectives={"mse": {}, "focal": {}}, tags=tags) as record:
-        folder = row_tables.folder(store.mlruns, record.id)
+        folder = row_tables.shard_folder(store.mlruns, record.id)
         folder.mkdir(parents=True)
         counting = []
         for seed in range(3):
@@ -143,8 +143,7 @@ def test_output_is_for_reports_alone(mlruns: Path, capsys: pytest.CaptureFixture
 def test_a_path_is_made_of_letters(store: Store, sweep: str) -> None:
     found = answer(store, sweep)
     assert isinstance(found, Answer)
-    odd = replace(found, table=found.table.copy())
-    odd.table.attrs["metric"] = "test/../../recall/<a b>"
+    odd = replace(found, leaderboard=replace(found.leaderboard, metric="test/../../recall/<a b>"))
     assert reporting.report_path(store, [sweep], odd).name == f"demo-{sweep[:8]}-test-..-..-recall-a-b.html"
     assert reporting.report_path(store, [sweep], odd).parent == store.mlruns / "reports"
 

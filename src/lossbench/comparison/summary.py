@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lossbench.comparison.pairs import LABEL, baseline_of, differences, labelled, values
+from lossbench.comparison.pairs import LABEL, baseline_of, differences, finished, jobs_of, labelled, values
 
 
-def summaries(runs: pd.DataFrame, baseline: str | None = None) -> dict[str, dict[str, float]]:
+def summarize(runs: pd.DataFrame, baseline: str | None = None) -> dict[str, dict[str, float]]:
     """Return the metrics of each objective's run, by label.
 
     Parameters
@@ -29,14 +29,13 @@ def summaries(runs: pd.DataFrame, baseline: str | None = None) -> dict[str, dict
     >>> frame = pd.DataFrame({
     ...     "objective": ["a", "a", "b"], "role": "run", "status": "FINISHED", "params.seed": [0, 1, 1],
     ...     "metrics.test/f1": [.5, .75, 1.]})
-    >>> summaries(frame, baseline="a")["b"]
+    >>> summarize(frame, baseline="a")["b"]
     {'test/f1': 1.0, 'difference/test/f1': 0.25, 'n': 1.0}
     """
-    frame = labelled(runs[runs["role"] == "run"])
+    frame = labelled(jobs_of(runs))
     base = baseline_of(list(dict.fromkeys(frame[LABEL])), baseline)
     columns = [name for name in frame.columns if name.startswith("metrics.")]
-    finished = frame[frame["status"] == "FINISHED"]
-    grouped = finished.groupby("objective")[columns]
+    grouped = finished(frame).groupby("objective")[columns]
     means, spreads, counts, n = grouped.mean(), grouped.std(), grouped.count(), grouped.size()
     gaps = pd.DataFrame() if base is None else _gaps(frame, columns, base)
     failed = frame[frame["status"] == "FAILED"].groupby("objective").size()

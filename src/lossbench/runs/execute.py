@@ -13,7 +13,7 @@ from lossbench.errors import UserError
 from lossbench.evaluation.evaluation import Evaluation
 from lossbench.runs import engines
 from lossbench.runs.engines import Engine, Lightning, checkpoint_of
-from lossbench.runs.prepare import PlannedRun, plan_run, planned
+from lossbench.runs.prepare import PlannedRun, build_job, plan_run, planned
 from lossbench.runs.settings import read_settings
 from lossbench.runs.train import evaluate_with_torchmetrics, threads
 from lossbench.runs.validate import check_around
@@ -217,9 +217,10 @@ def score_of(config: Mapping[str, Any] | DictConfig) -> float | dict[str, float]
     plain = _plain(config)
     if not read_settings(plain).job.trial:
         return run(plain).score
-    # The tuning keeps no checkpoints.
+    # A tuning keeps no checkpoints.
     plain["training"] = {**plain["training"], "resume_every": None}
-    trial = plan_run(plain)
+    settings = read_settings(plain)
+    trial = planned(build_job(settings), plain, settings, recorded=False)
     check_around(trial.settings, trial.job.dataset.task)
     (outcome,) = complete_trials([trial], Lightning())
     if outcome.error is not None:

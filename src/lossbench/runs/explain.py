@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lossbench.tracking.store.open import Store
 
 
-def explain_run(store: Store, found: ChosenRun, *, metric: str | None = None, trust: bool = False) -> dict[str, Any]:
+def explain_run(store: Store, chosen: ChosenRun, *, metric: str | None = None, trust: bool = False) -> dict[str, Any]:
     """Explain a run on its test split, in plain containers.
 
     Parameters
@@ -38,10 +38,10 @@ def explain_run(store: Store, found: ChosenRun, *, metric: str | None = None, tr
         Where the data cannot be drawn again, or is not what it was.
     """
     predictor = Predictor.load(
-        io.BytesIO(read_model(store, found.run)), f"the model of run {found.run_id}", trust=trust
+        io.BytesIO(read_model(store, chosen.run)), f"the model of run {chosen.run_id}", trust=trust
     )
-    split, parsed, target = held_out(predictor, found.run.tags, trust=trust)
-    return described(found, split, explain(predictor, parsed, target, metric or selected_by(predictor)))
+    split, parsed, target = draw_held_out(predictor, chosen.run.tags, trust=trust)
+    return describe(chosen, split, explain(predictor, parsed, target, metric or selected_by(predictor)))
 
 
 def selected_by(predictor: Predictor) -> str:
@@ -49,12 +49,12 @@ def selected_by(predictor: Predictor) -> str:
     return name_of(str(predictor.config["select"]["metric"] or SELECTED_BY))
 
 
-def described(found: ChosenRun, split: str, explained: Explained) -> dict[str, Any]:
+def describe(chosen: ChosenRun, split: str, explained: Explained) -> dict[str, Any]:
     """Return an explanation as the record keeps it and the report reads it."""
     return {
-        "run_id": found.run_id,
-        "run": found.name,
-        "reason": found.reason,
+        "run_id": chosen.run_id,
+        "run": chosen.name,
+        "reason": chosen.reason,
         "split": split,
         "metric": explained.metric,
         "value": explained.value,
@@ -63,7 +63,7 @@ def described(found: ChosenRun, split: str, explained: Explained) -> dict[str, A
     }
 
 
-def held_out(
+def draw_held_out(
     predictor: Predictor, tags: Mapping[str, str], *, trust: bool = False
 ) -> tuple[str, pd.DataFrame, NDArray[np.int64]]:
     """Return the name of a run's last split (test, else val), its parsed columns and its class indices."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from lossbench.errors import UserError
-from lossbench.evaluation.row_table import predictions
-from lossbench.evaluation.sparsity import sparsity
+from lossbench.evaluation.row_table import build_row_table
+from lossbench.evaluation.sparsity import measure_sparsity
 from lossbench.inference import model_file
 from lossbench.models.forward import scores_of
 from lossbench.runs.prepare import PlannedRun
@@ -106,7 +106,7 @@ def finish_record(record: RunRecord, run: PlannedRun, fitted: Fit, evaluation: E
     assert run.description is not None
     tracking, job = run.settings.tracking, run.job
     if tracking.predictions != 0 or tracking.figures:
-        table = predictions(job.dataset, evaluation, lambda x: scores_of(job.network, x), tracking.predictions)
+        table = build_row_table(job.dataset, evaluation, lambda x: scores_of(job.network, x), tracking.predictions)
     if tracking.predictions != 0:
         row_tables.keep(record, run.settings.job.sweep, tracking.mlruns, table)
     model = model_file.dump(
@@ -130,7 +130,7 @@ def _final_figures(job: Job, fitted: Fit, evaluation: Evaluation) -> dict[str, f
     return {
         **training,
         **evaluation.metrics,
-        **sparsity(job.network),
+        **measure_sparsity(job.network),
         **{f"threshold/{name}": value for name, value in evaluation.thresholds.items()},
         # A metric, not a tag: known at the end only, where tags would cost a session of the database, and their
         # mean over an objective's runs says how often its posterior did not stand.

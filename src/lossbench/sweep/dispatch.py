@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ from lossbench.sweep.lifecycle import SweepFailed, recorded
 from lossbench.sweep.progress import overall_bar
 from lossbench.sweep.reference_runs import distinct_data, record_references
 from lossbench.sweep.resume import Resumed, deliver_waiting, find_resumed, show_plan
-from lossbench.sweep.tuned_jobs import finish_tuning, in_best_setting, tuned
+from lossbench.sweep.settings import SweepSettings
+from lossbench.sweep.tuned_jobs import apply_best_settings, finish_tuning, tune_objectives
 from lossbench.sweep.workforce import Workforce
 from lossbench.tracking.schema import SELECTED_BY, Artifact, Tag
 
@@ -29,13 +31,25 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.plugins.launcher import Launcher
 
+    from lossbench.sweep.answer import Answer
     from lossbench.sweep.tuning.plan import Plan
     from lossbench.tracking.sweep import SweepRecord
 
 
-def run_sweep(
+@dataclass(frozen=True)
+class FinishedSweep:
+    """How the jobs of a sweep ended, one batch of them as Hydra's sweepers return it, and what they say together.
+
+    A dry run has neither.
+    """
+
+    batches: list[Sequence[JobReturn]]
+    answer: Answer | None
+
+
+def run_jobs(
     grids: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader, launcher: Launcher
-) -> list[Sequence[JobReturn]]:
+) -> FinishedSweep:
     """Run every combination of the overrides and end in a leaderboard.
 
     Parameters
@@ -46,11 +60,6 @@ def run_sweep(
         The sweep's own composed config.
     loader, launcher
         Hydra's, set up.
-
-    Returns
-    -------
-    list
-        One batch of job returns, as Hydra's sweepers do.
 
     Raises
     ------
@@ -69,7 +78,7 @@ def run_sweep(
 
 def _run(
     combinations: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader, workforce: Workforce
-) -> list[Sequence[JobReturn]]:
+) -> FinishedSweep:
     configs = compose_all(combinations, config, loader)
 
     from lossbench.tracking.store.open import import_for, open_store
@@ -84,20 +93,20 @@ def _run(
     # Meanwhile: MLflow takes half a second to make a new one.
     store = open_store(tracking.mlruns, tracking.uri, tracking.experiment)
     jobs, left_out, files, names = checked.result()
-    shared = jobs[0].config
     tuning = _tuning(jobs, config, loader)
     name = config.hydra.runtime.choices.get("comparison") or labels.sweep_name([job.config for job in jobs])
     console, tunings = Console(), []
-    if shared["sweep"]["dry_run"]:
+    if SweepSettings.read(jobs[0].config).dry_run:
         show_plan(store, find_resumed(store, jobs), jobs, console)
-        return []
+        return FinishedSweep([], None)
     deliver_waiting(store, console)
     repair(store)
-    with recorded(store, str(name), jobs, left_out, console) as (record, earlier):
+    with recorded(store, str(name), jobs, left_out, console) as sweep:
+        record, earlier = sweep.record, sweep.resumed
         record.artifacts.json(names, Artifact.NAMES_OF_DATA)
         if tuning is not None:
-            tunings = tuned(tuning, store, record, workforce.launch, config.hydra.sweep.dir, console)
-            jobs = in_best_setting(tunings, jobs, config, loader)
+            tunings = tune_objectives(tuning, store, record, workforce.launch, config.hydra.sweep.dir, console)
+            jobs = apply_best_settings(tunings, jobs, config, loader)
         todo = earlier.todo(jobs)
         # Begun first, so that no process waits for the last job of another before it does its part.
         data = distinct_data([job.config for job in jobs])
@@ -117,7 +126,8 @@ def _run(
             )
     if tunings:
         finish_tuning(tunings, record.id)
-    return [[returns.get(index) or _kept(job, earlier) for index, job in enumerate(jobs)]]
+    batch = [returns.get(index) or _kept(job, earlier) for index, job in enumerate(jobs)]
+    return FinishedSweep([batch], sweep.answer)
 
 
 def _check(
@@ -168,9 +178,9 @@ def _kept(job: PlannedJob, earlier: Resumed) -> JobReturn:
 def _tuning(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader) -> Plan | None:
     if not jobs[0].config.get("tuning"):
         return None
-    from lossbench.sweep.tuning.plan import plan
+    from lossbench.sweep.tuning.plan import plan_tuning
 
-    return plan(jobs, config, loader)
+    return plan_tuning(jobs, config, loader)
 
 
 def _values_of(job: PlannedJob, record: SweepRecord, checkpoint: str | None) -> dict[str, Any]:

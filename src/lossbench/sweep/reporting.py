@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from lossbench.comparison.pairs import jobs_of
 from lossbench.config import compose
 from lossbench.errors import UserError
 from lossbench.sweep.answer import Answer, chart_link
@@ -59,7 +60,7 @@ def make_report(store: Store, found: Answer, sweeps: Sequence[str], command: str
     command
         What reproduces the runs; None: what the sweeps recorded.
     """
-    from lossbench.comparison.report.page import About, report
+    from lossbench.comparison.report.page import About, build_page
 
     known = [read_run(store, sweep) for sweep in sweeps]
     tags = [run.tags for run in known]
@@ -77,7 +78,7 @@ def make_report(store: Store, found: Answer, sweeps: Sequence[str], command: str
         links=[chart_link(store, sweep, found) for sweep in sweeps],
         explanations=[said for run in known if (said := _explanation(store, run)) is not None],
     )
-    return report(_evidence(store, found, sweeps), about)
+    return build_page(_evidence(store, found, sweeps), about)
 
 
 def _keep_explanation(store: Store, record: SweepRecord) -> None:
@@ -107,7 +108,7 @@ def save(made: Report, path: Path) -> Path:
 def report_path(store: Store, sweeps: Sequence[str], found: Answer) -> Path:
     """Return where a report lies unless told otherwise: ``mlruns/reports/<sweep>-<id>-<metric>.html``."""
     names = [read_run(store, sweep).name for sweep in sweeps] or [store.experiment]
-    parts = [*names, *(sweep[:8] for sweep in sweeps), found.metric]
+    parts = [*names, *(sweep[:8] for sweep in sweeps), found.leaderboard.metric]
     return store.mlruns / "reports" / f"{re.sub(r'[^A-Za-z0-9_.]+', '-', '-'.join(parts))[:120].strip('-.')}.html"
 
 
@@ -133,14 +134,12 @@ def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
         said = read_artifact(store, sweep, uri, Artifact.NAMES_OF_DATA)
         entries: dict[str, dict[str, list[str]]] = json.loads(said) if said else {}
         names |= {data: Names(tuple(of["classes"]), tuple(of["features"])) for data, of in entries.items()}
-    return Evidence(
-        found.runs, found.table, found.by, history, Predictions(sources), names, found.by_dataset, found.tuning
-    )
+    return Evidence(found.runs, found.leaderboard, history, Predictions(sources), names, found.tuning)
 
 
 def _versions(store: Store, runs: pd.DataFrame) -> dict[str, str]:
     """Return the versions and the commit of the first run, as it recorded them."""
-    jobs = runs[runs["role"] == "run"]
+    jobs = jobs_of(runs)
     tags = read_run(store, (jobs if len(jobs) else runs)["run_id"].iloc[0]).tags
     found = {package: value for tag, value in tags.items() if (package := package_of(tag)) is not None}
     commit = tags.get(Tag.COMMIT)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from lossbench.config.identity import objective_fingerprint
-from lossbench.errors import UserError
+from lossbench.runs.settings import read_settings
 from lossbench.sweep.jobs import PlannedJob, sweep_identity
+from lossbench.sweep.settings import SweepSettings
 from lossbench.tracking.schema import Tag
 
 if TYPE_CHECKING:
@@ -47,10 +47,11 @@ class Resumed:
 
     def checkpoint(self, job: PlannedJob) -> str | None:
         """Return the run whose checkpoint a job that was broken off continues from, or None if it starts anew."""
-        if not job.config["training"]["resume_every"] or job.config["ckpt_path"] is not None:
+        settings = read_settings(job.config)
+        if not settings.fit.resume_every or settings.fit.resume_from is not None:
             return None
         run = self.progress.checkpoint_of(job.identity)
-        folder = Path(job.config["paths"]["mlruns"]) / "checkpoints"
+        folder = settings.tracking.mlruns / "checkpoints"
         return run if run is not None and (folder / run / "last.ckpt").is_file() else None
 
 
@@ -64,13 +65,12 @@ def find_resumed(store: Store, jobs: Sequence[PlannedJob]) -> Resumed:
     """
     from lossbench.tracking import unfinished
 
-    settings = jobs[0].config["sweep"]
-    check_settings(settings)
-    run, note = unfinished.find_resumable(store, sweep_identity(jobs), str(settings["resume"]))
+    settings = SweepSettings.read(jobs[0].config)
+    run, note = unfinished.find_resumable(store, sweep_identity(jobs), settings.resume)
     if run is None:
         return Resumed(None, unfinished.Progress(), note)
     identities = {job.identity for job in jobs}
-    return Resumed(run, unfinished.read_progress(store, run.id, identities, settings["retry_failed"]), note)
+    return Resumed(run, unfinished.read_progress(store, run.id, identities, settings.retry_failed), note)
 
 
 def deliver_waiting(store: Store, console: Console) -> None:
@@ -82,15 +82,6 @@ def deliver_waiting(store: Store, console: Console) -> None:
     if waiting:
         outbox.deliver_patiently()
         console.print(f"delivered {waiting} records that had waited for the store", highlight=False)
-
-
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Raise a UserError unless the settings under ``sweep`` have their types."""
-    if not isinstance(settings["resume"], str | int) or isinstance(settings["resume"], bool):
-        raise UserError(f"sweep.resume is auto, never, or a sweep's name or id, got {settings['resume']!r}")
-    for key in ("retry_failed", "dry_run"):
-        if not isinstance(settings[key], bool):
-            raise UserError(f"sweep.{key} is true or false, got {settings[key]!r}")
 
 
 def show_resumed(resumed: Resumed, jobs: Sequence[PlannedJob], console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Exported models in MLflow: saved with all that they need, logged under their run, registered on request."""
+"""Models in MLflow: exported ones, logged under their run and registered on request, and the run that a name means."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAME = "model"
 
 @dataclass(frozen=True)
 class Package:
-    """What goes into an exported model.
+    """The parts of an exported model.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Logged:
-    """Where an exported model stands: its address, and the version under which it is registered."""
+    """An exported model in MLflow: its address, and the name and version under which it is registered."""
 
     uri: str
     name: str | None = None
@@ -82,8 +82,8 @@ def log_model(store: Store, run_id: str, package: Package, register: str | None 
         store.experiment_id, NAME, source_run_id=run_id, model_type="lossbench", tags={Tag.RUN: run_id}
     )
     try:
-        with tempfile.TemporaryDirectory() as there:
-            folder = Path(there) / NAME
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / NAME
             save_model(folder, package, run_id=run_id, model_id=entry.model_id, location=entry.artifact_location)
             client.log_model_artifacts(entry.model_id, str(folder))
         client.finalize_logged_model(entry.model_id, "READY")

@@ -1,4 +1,4 @@
-"""Reading runs back: the only door from MLflow to statistics."""
+"""Read runs back, as one tidy table: the only door from MLflow to statistics."""
 
 from __future__ import annotations
 
@@ -96,18 +96,18 @@ def runs(
     if filter is None:
         clauses.append(OF_JOBS_AND_REFERENCES)
     wanted = {status} if isinstance(status, str) else None if status is None else set(status)
-    places: list[tuple[float, str, str]] = []
+    sort_keys: list[tuple[float, str, str]] = []
     frames: list[pd.DataFrame] = []
     for page in pages(store, *clauses):
         kept = [run for run in page if _counts(run) and (wanted is None or run.status in wanted)]
-        places += map(_place, kept)
+        sort_keys += map(_sort_key, kept)
         # A frame at once: MLflow's own runs are a hundred times as large, and what is kept of their numbers and texts
         # keeps the memory around it from the system.
         frames.append(pd.DataFrame(map(_columns_of, kept)))
     frame = pd.concat(frames, ignore_index=True).infer_objects()
     if sweep is not None:
         # By job, not by time: a job that was done again later stands where it would have stood, to the last digit.
-        frame = frame.iloc[sorted(range(len(places)), key=places.__getitem__)].reset_index(drop=True)
+        frame = frame.iloc[sorted(range(len(sort_keys)), key=sort_keys.__getitem__)].reset_index(drop=True)
     frame = frame.reindex(columns=[*_COLUMNS, *sorted(set(frame.columns) - set(_COLUMNS))])
     for column in frame.columns:
         if column.startswith("params."):
@@ -144,8 +144,8 @@ def _count(tag: str | None) -> float:
     return float(tag) if tag is not None and tag.isdecimal() else float("nan")
 
 
-def _place(run: RunRow) -> tuple[float, str, str]:
-    """Return where a run stands in its sweep; references, which have no number, come last, by data and name.
+def _sort_key(run: RunRow) -> tuple[float, str, str]:
+    """Return what orders the runs of a sweep: jobs by number, then references, by data and name.
 
     Not by time, since several processes record them: the last bits of a mean depend on the order.
     """
@@ -167,7 +167,7 @@ def _numbers(column: pd.Series) -> pd.Series:
 
 
 def seconds_by_objective(store: Store) -> dict[str, float]:
-    """Return how long the newest thousand finished runs trained, as the median of each objective's fingerprint."""
+    """Return the median training time by the objective's fingerprint, over the newest thousand finished runs."""
     seconds: dict[str, list[float]] = {}
     newest = newest_runs(store, having_status(Status.FINISHED), tagged(Tag.ROLE, Role.RUN), most=_RECENT)
     for run in newest:
@@ -190,29 +190,29 @@ def sweeps(store: Store) -> list[Sweep]:
 
 
 def find_sweep(store: Store, name_or_id: str) -> Sweep:
-    """Return the newest sweep of a name or id, or of the first 6 or more characters of an id; `last`: any.
+    """Return the newest sweep of a name or id, or of the first 6 or more characters of an id; `last`: the newest.
 
     Raises
     ------
     UserError
-        Where no sweep, or more than one by its beginning, answers to it; the message lists near names.
+        Where there is no such sweep, or several ids begin so; the message lists similar names.
     """
-    known = sweeps(store)
-    if not known:
+    recorded = sweeps(store)
+    if not recorded:
         raise UserError(
             f"the experiment {store.experiment!r} in {store.place} holds no sweep yet, so none like {name_or_id!r}"
         )
     if name_or_id == "last":
-        return known[0]
-    exact = [sweep for sweep in known if name_or_id in (sweep.id, sweep.name)]
+        return recorded[0]
+    exact = [sweep for sweep in recorded if name_or_id in (sweep.id, sweep.name)]
     if exact:
         return exact[0]
-    begun = [sweep for sweep in known if len(name_or_id) >= 6 and sweep.id.startswith(name_or_id)]
-    if len(begun) == 1:
-        return begun[0]
-    if begun:
-        raise UserError(f"{len(begun)} sweeps begin with {name_or_id!r}: give more of the id")
-    names = list(dict.fromkeys(sweep.name for sweep in known))
+    beginning = [sweep for sweep in recorded if len(name_or_id) >= 6 and sweep.id.startswith(name_or_id)]
+    if len(beginning) == 1:
+        return beginning[0]
+    if beginning:
+        raise UserError(f"{len(beginning)} sweeps begin with {name_or_id!r}: give more of the id")
+    names = list(dict.fromkeys(sweep.name for sweep in recorded))
     near = difflib.get_close_matches(name_or_id, names, n=5, cutoff=0.4) or names[:5]
     raise UserError(f"no sweep is named {name_or_id!r} in {store.place}; there are {', '.join(map(repr, near))}")
 

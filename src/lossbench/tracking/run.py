@@ -1,4 +1,4 @@
-"""One run in MLflow: started with all that is known, fed while it trains, ended truthfully."""
+"""The record of one run in MLflow: started with all that is known, fed while it trains, ended truthfully."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ class RunRecord(Record):
         name
             What MLflow shows: `s3 · focal · l2`.
         role
-            What it is to a reader: the sweep itself, one of its objectives, a job, an untrained reference row, the
-            tuning of an objective, or one of its trials.
+            The sweep itself, one of its objectives, a job, an untrained reference row, the tuning of an objective, or
+            one of its trials.
         params
             What a person compares, flat; values of more than 6,000 characters are cut with a note.
         tags
@@ -98,7 +98,7 @@ class RunRecord(Record):
             Write the params with the first metrics: for runs of which nobody can see more than their name before they
             end. One call to MLflow costs less than two.
         """
-        own = {
+        fixed = {
             Tag.ROLE: role,
             Tag.SWEEP: sweep,
             Tag.OBJECTIVE: objective,
@@ -109,11 +109,11 @@ class RunRecord(Record):
             Tag.USER: _user(),
             Tag.PROCESS: Process.current(),
         }
-        given = tags_of({**own, **(tags or {})})
+        entries = tags_of({**fixed, **(tags or {})})
         outbox, record = outbox_of(store), None
         try:
             with outbox.together():
-                record = cls(store, *outbox.start_run(store, given))
+                record = cls(store, *outbox.start_run(store, entries))
                 record._params(params or {}, hold)
         except BaseException as error:
             if record is not None:
@@ -122,8 +122,8 @@ class RunRecord(Record):
         return record
 
     @classmethod
-    def again(cls, store: Store, run: RunRow) -> Self:
-        """Go on with a run that an earlier process started and this one has taken over: status RUNNING, ours."""
+    def resume(cls, store: Store, run: RunRow) -> Self:
+        """Go on with a run that another process started and this one has taken over: RUNNING, in this process."""
         record = cls(store, run.id, run.artifact_uri)
         store.client.set_tag(record.id, Tag.PROCESS, str(Process.current()))
         store.client.update_run(record.id, status=Status.RUNNING)
@@ -158,7 +158,7 @@ class RunRecord(Record):
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Send the params, metrics and tags that wait."""
         # Latest first: MLflow keeps each key's latest value apart, and else replaces it for every epoch.
         self._waiting.sort(key=lambda metric: metric.step, reverse=True)
         # Batch by batch, so that after an outage only what has not arrived is sent again.
@@ -182,9 +182,8 @@ class RunRecord(Record):
         columns: Mapping[str, str],
         rows: int,
         source: str,
-        context: str = "training",
     ) -> None:
-        """Say which data the run used.
+        """Record which data the run used.
 
         Parameters
         ----------
@@ -206,8 +205,8 @@ class RunRecord(Record):
             schema=json.dumps({"mlflow_colspec": schema}),
             profile=json.dumps({"num_rows": rows, "num_elements": rows * len(schema), "digest": digest}),
         )
-        given = DatasetInput(entry, [InputTag(Tag.CONTEXT, context)])
-        self._outbox.send(self.id, "log_inputs", datasets=[given])
+        dataset_input = DatasetInput(entry, [InputTag(Tag.CONTEXT, "training")])
+        self._outbox.send(self.id, "log_inputs", datasets=[dataset_input])
 
     @property
     def history(self) -> pd.DataFrame:

@@ -104,8 +104,8 @@ class SweepRecord(Record):
     ) -> Self:
         """Continue a sweep that this process has taken over.
 
-        What was derived from its jobs (an objective's means, the references) is derived again when it closes: an
-        objective that has figures already is replaced, since MLflow's metrics can only be added to.
+        Its references and the means of its objectives are derived again when it closes: an objective that has figures
+        already is replaced, since MLflow's metrics can only be added to.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class SweepRecord(Record):
         objectives, tags, left_out
             As in :meth:`open`.
         """
-        record = cls(store, RunRecord.again(store, run), {})
+        record = cls(store, RunRecord.resume(store, run), {})
         client = store.client
         try:
             for key, value in tags_of({**(tags or {}), Tag.SWEEP: run.id}).items():
@@ -134,7 +134,7 @@ class SweepRecord(Record):
                     kept[label] = each
             for label, defining in objectives.items():
                 record._objectives[label] = (
-                    RunRecord.again(store, kept[label]) if label in kept else record._start_objective(label, defining)
+                    RunRecord.resume(store, kept[label]) if label in kept else record._start_objective(label, defining)
                 )
             for job in counting:
                 parent = record.objectives.get(job.tags.get(Tag.OBJECTIVE, ""))

@@ -13,7 +13,7 @@ from lossbench.tracking.unfinished import supersede
 
 
 class TuningRecord:
-    """Trials and what they found, beside the three levels of the comparison: sweep -> tuning -> trial.
+    """The record of a tuning and its trials, beside the three levels of the comparison: sweep -> tuning -> trial.
 
     Roles `tuning` and `trial` keep them apart from the jobs that are compared, and from the objectives that MLflow's
     charts show.
@@ -34,19 +34,19 @@ class TuningRecord:
         *,
         params: Mapping[str, Any],
         tags: Mapping[str, Any] | None = None,
-        earlier: str | None = None,
+        resumed: str | None = None,
     ) -> Self:
         """Create the run of an objective's tuning, or go on with that of a sweep that was interrupted."""
-        resumed = None if earlier is None else active_run(store, earlier)
-        if resumed is None:
+        run = None if resumed is None else active_run(store, resumed)
+        if run is None:
             name = f"tuning · {objective}"
-            run = RunRecord.start(
+            started = RunRecord.start(
                 store, name, role=Role.TUNING, params=params, tags=tags, parent=sweep, sweep=sweep, objective=objective
             )
-            return cls(store, sweep, objective, run)
-        store.client.update_run(resumed.id, status=Status.RUNNING)
-        record = cls(store, sweep, objective, RunRecord(store, resumed.id, resumed.artifact_uri))
-        record._move(resumed, parent=sweep)
+            return cls(store, sweep, objective, started)
+        store.client.update_run(run.id, status=Status.RUNNING)
+        record = cls(store, sweep, objective, RunRecord(store, run.id, run.artifact_uri))
+        record._move(run, parent=sweep)
         return record
 
     @property
@@ -76,8 +76,8 @@ class TuningRecord:
     def adopt(self, trials: Iterable[str]) -> None:
         """Take over trials of a sweep that was interrupted; one that is no longer in the store is passed over.
 
-        A trial that was recorded and never told, because the process was killed between the two, is tried again:
-        its first run counts no more.
+        A trial that was recorded but not yet kept in its study, because the process was killed between the two, is
+        tried again: its first run counts no more.
         """
         kept = set(trials)
         for trial in kept:
@@ -94,7 +94,7 @@ class TuningRecord:
                 self._store.client.set_tag(run.id, tag, value)
 
     def end(self, metrics: Mapping[str, float], table: Any, *, error: str | None = None) -> None:
-        """Write what the trials found, and end the run."""
+        """Write the table of trials and the final metrics, and end the run."""
         self._run.artifacts.table(table, Artifact.TRIALS)
         if error is None:
             self._run.finish(metrics)

@@ -9,11 +9,11 @@ from typing import Literal
 import pandas as pd
 
 from lossbench.comparison.datasets import DATASET
-from lossbench.comparison.pairs import LABEL, labelled, metric_column
+from lossbench.comparison.leaderboard import Leaderboard
+from lossbench.comparison.pairs import LABEL, finished, labelled, metric_column, param_text
 from lossbench.comparison.population import SEED
 from lossbench.comparison.report.budgets import Tuning
-from lossbench.comparison.report.row_curves import Curves, Predictions, curves
-from lossbench.evaluation.catalogue import AddedMetric
+from lossbench.comparison.report.row_curves import Curves, Predictions, curves_of
 
 # So many runs of an objective make a band; more would only take longer.
 BAND = 30
@@ -41,41 +41,38 @@ class Evidence:
     ----------
     runs
         As from `tracking.read.runs`.
-    table
-        The leaderboard of those runs.
-    by
-        What is compared.
+    leaderboard
+        Of those runs.
     history
         Returns the epochs of a run, by its id; None where it has none.
     predictions
         What was said about single rows.
     names
         By data.
-    by_dataset
-        Leaderboards of single datasets, where there are several.
     tuning
         How the objectives were tuned; None where they were not.
     """
 
     runs: pd.DataFrame
-    table: pd.DataFrame
-    by: Sequence[str] = ("objective",)
+    leaderboard: Leaderboard
     history: Callable[[str], pd.DataFrame | None] = lambda _: None
     predictions: Predictions = field(default_factory=lambda: Predictions([]))
     names: Mapping[str, Names] = field(default_factory=dict)
-    by_dataset: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
-        frame = labelled(self.runs, self.by)
-        self.frame = frame
-        self.jobs = frame[(frame["role"] == "run") & (frame["status"] == "FINISHED")]
+        self.frame = labelled(self.runs, self.leaderboard.by)
+        self.jobs = finished(self.frame)
         self._curves: dict[str, Curves | None] = {}
         self._histories: dict[str, pd.DataFrame | None] = {}
 
     @property
+    def table(self) -> pd.DataFrame:
+        return self.leaderboard.table
+
+    @property
     def metric(self) -> str:
-        return str(self.table.attrs["metric"])
+        return self.leaderboard.metric
 
     @property
     def column(self) -> str:
@@ -88,16 +85,11 @@ class Evidence:
 
     @property
     def better(self) -> str:
-        return "higher" if self.table.attrs["direction"] == "max" else "lower"
+        return self.leaderboard.better
 
     @property
     def baseline(self) -> str | None:
-        return self.table.attrs["baseline"]
-
-    @property
-    def added(self) -> Mapping[str, AddedMetric]:
-        """What is known of metrics of the user's own."""
-        return self.table.attrs["added"]
+        return self.leaderboard.baseline
 
     @property
     def ranked(self) -> pd.DataFrame:
@@ -126,30 +118,30 @@ class Evidence:
             runs = runs[runs[DATASET] == data]
         return float(runs[f"metrics.{metric}"].mean()) if f"metrics.{metric}" in runs else float("nan")
 
-    def judged(self, label: str) -> float:
+    def ranked_mean(self, label: str) -> float:
         """Return the mean by which an objective is ranked."""
         return float(dict(zip(self.table["objective"], self.table["mean"], strict=True))[label])
 
     def curves(self, label: str, data: str) -> list[Curves]:
         """Return the curves on the judged rows, of the runs that `of` returns."""
-        found = []
+        of_runs = []
         for run in self.of(label, data)["run_id"]:
             if run not in self._curves:
                 rows = self.predictions.of(run) if run in self.predictions else pd.DataFrame()
-                self._curves[run] = curves(rows, self.split)
+                self._curves[run] = curves_of(rows, self.split)
             curve = self._curves[run]
-            found += [curve] if curve is not None else []
-        return found
+            of_runs += [curve] if curve is not None else []
+        return of_runs
 
     def histories(self, label: str, data: str) -> list[pd.DataFrame]:
         """Return the epochs of the runs that `of` returns."""
-        found = []
+        of_runs = []
         for run in self.of(label, data)["run_id"]:
             if run not in self._histories:
                 self._histories[run] = self.history(run)
             table = self._histories[run]
-            found += [table] if table is not None and len(table) else []
-        return found
+            of_runs += [table] if table is not None and len(table) else []
+        return of_runs
 
     def one_seed(self, labels: Sequence[str], data: str) -> tuple[str, dict[str, str]]:
         """Return the first seed under which most of the objectives recorded rows, and the run of each that did."""
@@ -158,8 +150,7 @@ class Evidence:
             runs = self.of(label, data)
             for run, seed in zip(runs["run_id"], runs[SEED] if SEED in runs else [""] * len(runs), strict=True):
                 if run in self.predictions:
-                    text = str(int(seed)) if isinstance(seed, float) and seed.is_integer() else str(seed)
-                    seeds.setdefault(text, {}).setdefault(label, run)
+                    seeds.setdefault(param_text(seed), {}).setdefault(label, run)
         if not seeds:
             return "", {}
         return max(seeds.items(), key=lambda item: len(item[1]))

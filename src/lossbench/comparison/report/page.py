@@ -13,9 +13,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from lossbench.comparison.datasets import DATASET
+from lossbench.comparison.leaderboard import Leaderboard
 from lossbench.comparison.pairs import keys_of_added
 from lossbench.comparison.report import explanation, render
-from lossbench.comparison.report.budgets import Tuning, setting
+from lossbench.comparison.report.budgets import Tuning, as_overrides
 from lossbench.comparison.report.evidence import Evidence
 from lossbench.comparison.report.figures import (
     coordinates,
@@ -34,7 +35,7 @@ from lossbench.comparison.report.figures import (
     trials,
 )
 from lossbench.comparison.report.figures.picture import Picture
-from lossbench.comparison.report.protocol import protocol, settings
+from lossbench.comparison.report.protocol import describe_protocol, shared_settings
 from lossbench.comparison.report.text_table import cells, seconds
 from lossbench.evaluation.catalogue import METRICS, facts_of, names_from
 
@@ -42,24 +43,24 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 # In the order of the page. Those of one dataset are drawn for each.
 OF_ALL: tuple[Callable[[Evidence], Picture | None], ...] = (
-    ranking.ranking,
-    differences.paired,
-    critical_difference.critical_difference,
-    grid.grid,
-    coordinates.coordinates,
-    sparsity.sparsity,
+    ranking.draw,
+    differences.draw,
+    critical_difference.draw,
+    grid.draw,
+    coordinates.draw,
+    sparsity.draw,
 )
 OF_ONE: tuple[Callable[[Evidence, str], Picture | None], ...] = (
-    ranking_curves.roc,
-    ranking_curves.precision_recall,
-    training.training,
-    thresholds.thresholds,
-    reliability.reliability,
-    regions.regions,
-    distributions.distributions,
+    ranking_curves.draw_roc,
+    ranking_curves.draw_precision_recall,
+    training.draw,
+    thresholds.draw,
+    reliability.draw,
+    regions.draw,
+    distributions.draw,
 )
 
-OF_TUNING: tuple[Callable[[Evidence], Picture | None], ...] = (trials.history, trials.importances)
+OF_TUNING: tuple[Callable[[Evidence], Picture | None], ...] = (trials.draw_history, trials.draw_importances)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class About:
     links
         Pages of MLflow's, for a person to follow.
     explanations
-        Of the sweeps' best runs, where they were asked for: see `lossbench.runs.explain.described`.
+        Of the sweeps' best runs, where they were asked for: see `lossbench.runs.explain.describe`.
     """
 
     title: str
@@ -132,7 +133,7 @@ class Grid:
     dim: frozenset[int] = frozenset()
 
 
-def report(evidence: Evidence, about: About) -> Report:
+def build_page(evidence: Evidence, about: About) -> Report:
     """Make the page; a figure that has nothing to say about these runs is left out."""
     with style.styled():
         whole = [_drawn(draw(evidence), "") for draw in OF_ALL]
@@ -140,7 +141,7 @@ def report(evidence: Evidence, about: About) -> Report:
         single = {data: [_drawn(draw(evidence, data), data) for draw in OF_ONE] for data in evidence.data}
     figures = [picture for picture in whole if picture is not None]
     of_tuning = [picture for picture in tried if picture is not None]
-    by_data = {data: [picture for picture in found if picture is not None] for data, found in single.items()}
+    by_data = {data: [picture for picture in drawn if picture is not None] for data, drawn in single.items()}
     several = len(evidence.data) > 1
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -149,14 +150,14 @@ def report(evidence: Evidence, about: About) -> Report:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    table = evidence.table
+    board = evidence.leaderboard
     html = environment.get_template("report.html.j2").render(
         about=about,
         css=Markup(environment.get_template("report.css").render()),
         metric=evidence.metric,
-        conclusions=table.attrs["conclusions"],
-        leaderboard=_leaderboard(table),
-        remarks=render.remarks(table),
+        conclusions=board.conclusions,
+        leaderboard=_leaderboard(board),
+        remarks=render.remarks(board),
         figures=figures,
         tuning=None if evidence.tuning is None else _budgets(evidence.tuning),
         tuning_notes=[] if evidence.tuning is None else evidence.tuning.notes,
@@ -173,12 +174,14 @@ def report(evidence: Evidence, about: About) -> Report:
             for data in evidence.data
         ],
         several=several,
-        explanations=[(said, [Grid(*table) for table in explanation.tables(said)]) for said in about.explanations],
-        protocol=protocol(evidence),
-        settings=settings(evidence),
+        explanations=[
+            (document, [Grid(*table) for table in explanation.tables(document)]) for document in about.explanations
+        ],
+        protocol=describe_protocol(evidence),
+        settings=shared_settings(evidence),
         problems=render.problems(about.failures, about.left_out),
     )
-    return Report(html, [*figures, *of_tuning, *(picture for found in by_data.values() for picture in found)])
+    return Report(html, [*figures, *of_tuning, *(picture for drawn in by_data.values() for picture in drawn)])
 
 
 def _drawn(picture: Picture | None, data: str) -> Drawn | None:
@@ -198,14 +201,14 @@ def _drawn(picture: Picture | None, data: str) -> Drawn | None:
     )
 
 
-def _leaderboard(table: pd.DataFrame) -> Grid:
-    columns = cells(table) | {"seconds": seconds(table)}
+def _leaderboard(board: Leaderboard) -> Grid:
+    columns = cells(board) | {"seconds": seconds(board.table)}
     first = ["objective", *(name for name in columns if name != "objective")]
     return Grid(
-        f"Leaderboard by {render.title(table)}",
+        f"Leaderboard by {render.title(board)}",
         first,
         list(zip(*(columns[name] for name in first), strict=True)),
-        dim=frozenset(number for number, role in enumerate(table["role"]) if role == "reference"),
+        dim=frozenset(number for number, role in enumerate(board.table["role"]) if role == "reference"),
     )
 
 
@@ -215,10 +218,10 @@ def _budgets(tuned: Tuning) -> Grid:
             str(row["objective"]),
             str(row["finished"]),
             str(row["failed"]),
-            setting(row["setting"]),
+            as_overrides(row["setting"]),
             "given up: too many trials failed" if row["best"] != row["best"] else tuned.why(row),
         ]
-        for row in tuned.found.to_dict("records")
+        for row in tuned.objectives.to_dict("records")
     ]
     headers = ["objective", "finished trials", "failed", "kept", "since"]
     return Grid(f"Budget and best setting of each objective by {tuned.metric}", headers, rows)
@@ -226,19 +229,19 @@ def _budgets(tuned: Tuning) -> Grid:
 
 def _verdicts(evidence: Evidence, data: str) -> list[Grid]:
     """Return the leaderboard of one of several datasets."""
-    own = evidence.by_dataset.get(data)
-    return [] if own is None else [_leaderboard(own)]
+    alone = evidence.leaderboard.by_dataset.get(data)
+    return [] if alone is None else [_leaderboard(alone)]
 
 
 def _remarks(evidence: Evidence, data: str) -> list[str]:
-    own = evidence.by_dataset.get(data)
-    return [] if own is None else ["judged on this dataset alone, as if there were no other", *render.remarks(own)]
+    alone = evidence.leaderboard.by_dataset.get(data)
+    return [] if alone is None else ["judged on this dataset alone, as if there were no other", *render.remarks(alone)]
 
 
 def _metrics(evidence: Evidence, data: str) -> Grid:
     split = evidence.split
     names = [name for name in _scores() if f"metrics.{split}/{name}" in evidence.jobs]
-    names += [key.removeprefix(f"{split}/") for key in keys_of_added(evidence.jobs, split, evidence.added)]
+    names += [key.removeprefix(f"{split}/") for key in keys_of_added(evidence.jobs, split, evidence.leaderboard.added)]
     caption = f"Mean (standard deviation) of the metrics on {split}"
     return _means(evidence, data, caption, [(name, f"{split}/{name}") for name in names])
 
@@ -272,7 +275,7 @@ def _means(evidence: Evidence, data: str, caption: str, names: Sequence[tuple[st
     best = set()
     for number, (_, metric) in enumerate(names):
         column = means[f"metrics.{metric}"]
-        facts = facts_of(metric, evidence.added)
+        facts = facts_of(metric, evidence.leaderboard.added)
         if len(labels) > 1 and column.notna().any() and facts is not None and facts.better is not None:
             top = column.max() if facts.better == "max" else column.min()
             best |= {(row, number + 1) for row, value in enumerate(column) if value == top}

@@ -53,7 +53,7 @@ def select_runs(
 
 def _matching(engine: Engine, experiment: str, filter: str, newest_first: bool) -> Select[Any]:
     run = SqlRun
-    query = select(run.run_uuid, run.name, run.status, run.start_time, run.end_time, run.artifact_uri)
+    query: Any = select(run.run_uuid, run.name, run.status, run.start_time, run.end_time, run.artifact_uri)
     with Session(engine) as session:  # MLflow builds its subqueries by one, and asks it nothing
         attributes, entries, datasets = _get_sqlalchemy_filter_clauses(
             SearchUtils.parse_search_filter(filter), session, engine.dialect.name
