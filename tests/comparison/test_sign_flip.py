@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -37,25 +38,53 @@ def test_sign_flip_is_scipys(values: list[float], alternative: str) -> None:
 
 
 @pytest.mark.parametrize("n", [31, 45])
-def test_many_differences_are_sampled_and_near_the_normal_limit(n: int) -> None:
+def test_many_differences_are_near_the_normal_limit(n: int) -> None:
     d = np.random.default_rng(n).normal(0.3, 1.0, size=n)
     test = SignFlip()
-    assert test.greater(d) == test.greater(d)
     limit = stats.norm.sf(d.sum() / math.sqrt((d**2).sum()))
     assert test.greater(d) == pytest.approx(limit, abs=0.01)
-    assert test.greater(d + 10) == pytest.approx(1e-5)
+    assert test.greater(d + 10) == 2.0**-n
     low, high = test.interval(d)
     assert (low, high) == pytest.approx(stats.ttest_1samp(d, 0).confidence_interval(), abs=0.05)
-    for end, outward in ((low, -1e-9), (high, 1e-9)):
+    precision = 2e-7 * np.ptp(d)
+    for end, outward in ((low, -precision), (high, precision)):
         assert test.two_sided(d - end - outward) <= 0.05
         assert test.two_sided(d - end + outward) > 0.05
 
 
 @pytest.mark.parametrize("n", [13, 29, 30])
-def test_exact_and_sampled_agree(n: int) -> None:
+def test_exact_and_drawn_signs_agree(n: int) -> None:
     d = np.random.default_rng(n).normal(0.2, 1.0, size=n)
     signs = np.random.default_rng(1).choice([-1.0, 1.0], size=(200_000, n))
     assert SignFlip().greater(d) == pytest.approx((signs @ d >= d.sum()).mean(), abs=0.006)
+
+
+@pytest.mark.parametrize("n", [31, 40, 60])
+@pytest.mark.parametrize("shift", [0.0, 3.0, 8.0, 30.0])
+def test_the_tail_of_many_differences_is_bounded_closely_from_above(n: int, shift: float) -> None:
+    d = np.round(np.random.default_rng(n).normal(shift, 10.0, size=n) + 0.5)
+    counts = Counter({0: 1})
+    for value in d.astype(int).tolist():
+        counts += Counter({total + value: count for total, count in counts.items()})
+    exact = sum(count for total, count in counts.items() if total <= 0) / 2**n
+    # Sums of whole numbers tie, and a bound takes in whoever is within its grid: half a tie more at the most.
+    assert exact <= SignFlip().greater(d) <= 1.05 * exact + 1e-15
+
+
+def test_seventy_two_objectives_that_are_far_apart_are_separated_at_thirty_one_seeds() -> None:
+    d = 100 + np.random.default_rng(0).normal(size=31)
+    assert 2556 * SignFlip().two_sided(d) < 1e-5
+
+
+@pytest.mark.parametrize("n", [6, 13, 14, 15, 24, 31])
+def test_a_lower_bound_is_the_end_of_the_interval(n: int) -> None:
+    d = np.random.default_rng(n).normal(0.2, 1.0, size=n)
+    low, high = SignFlip().interval(d)
+    assert SignFlip().lower(d, 0.025) == pytest.approx(low, abs=1e-6)
+    assert SignFlip().lower(d, 0.05) >= low
+    for end, inward in ((low, 1e-6), (high, -1e-6)):
+        assert SignFlip().two_sided(d - end - inward) > 0.05 >= SignFlip().two_sided(d - end + inward)
+    assert SignFlip().lower(d[:4], 0.05) == -math.inf
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)

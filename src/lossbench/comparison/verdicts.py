@@ -37,6 +37,9 @@ class PairedTest(Protocol):
     def interval(self, differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
         """Return the shifts that the two-sided test does not reject."""
 
+    def lower(self, differences: np.ndarray, tail: float) -> float:
+        """Return a lower bound of the mean that is right with probability 1 - tail."""
+
 
 @dataclass(frozen=True)
 class Judgement:
