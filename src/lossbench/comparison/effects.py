@@ -189,7 +189,7 @@ def estimate_effects(values: pd.Series, unit: Sequence[str]) -> Effects:
 def _means(cells: Floats, units: NDArray[np.int64], parts: NDArray[np.int64]) -> Floats:
     """Return the effects; those of complete labels are means of their units' means to the last bit."""
     weights = 1.0 / np.bincount(units)[units] if len(units) else np.zeros(0)
-    complete = ~np.isnan(cells).any(axis=0)
+    complete = np.asarray((~np.isnan(cells)).all(axis=0))
     means = np.full(cells.shape[1], np.nan)
     for part in set(parts.tolist()):
         members = np.flatnonzero(parts == part)

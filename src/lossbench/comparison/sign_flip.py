@@ -129,6 +129,10 @@ class Wilcoxon:
         """Return the p for differences other than 0."""
         return SignFlip().two_sided(_signed_ranks(differences))
 
+    def lower(self, differences: np.ndarray, tail: float) -> float:
+        """Return the lower end of the interval with twice that tail."""
+        return self.interval(differences, 1 - 2 * tail)[0]
+
     def interval(self, differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
         """Return the shifts that the test of untied differences does not reject: order statistics of Walsh averages."""
         n = len(differences)

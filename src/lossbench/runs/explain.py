@@ -16,7 +16,7 @@ from lossbench.errors import UserError
 from lossbench.inference.importance import Explained, explain
 from lossbench.inference.predictor import Predictor
 from lossbench.inference.rebuild import rebuild
-from lossbench.runs.record import rows_tags
+from lossbench.runs.record import rows_digest, rows_tags
 from lossbench.tracking.models import Found, model_of
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ def held_out(
             raise UserError(f"data is a lossbench.data.source.Source, got {type(source).__name__}")
         dataset, draw = source.prepare(), source.draw()
     split, rows = ("test", dataset.test) if dataset.test is not None else ("val", dataset.val)
-    before, now = tags.get(f"lossbench.{split}_digest"), rows_tags(dataset)[f"lossbench.{split}_digest"]
-    if before != now:
+    # Older runs hold the digest of the rows in their order.
+    digests = {rows_tags(dataset)[f"lossbench.{split}_digest"], rows_digest(dataset, rows.index)}
+    if tags.get(f"lossbench.{split}_digest") not in digests:
         raise UserError(f"the data of {dataset.name!r} is no longer what the run was made from: name a table")
     x = draw.test[0] if split == "test" and draw.test is not None else draw.x
     if not isinstance(x, pd.DataFrame):

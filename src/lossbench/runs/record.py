@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import yaml
+from numpy.typing import NDArray
 
 from lossbench.config import compose, labels
 from lossbench.config.identity import fingerprint, objective_fingerprint, parameters
@@ -173,10 +174,18 @@ def rows_tags(dataset: Dataset) -> dict[str, Any]:
     for name in ("val", "test"):
         rows = splits[name]
         if rows is not None:
-            # The draw's digest covers an independent test draw, whose rows are numbered from 0 in every draw.
-            hashed = hashlib.sha256(dataset.digest.encode() + np.ascontiguousarray(rows.index).tobytes())
-            found[f"lossbench.{name}_digest"] = hashed.hexdigest()[:16]
+            found[f"lossbench.{name}_digest"] = rows_digest(dataset, np.sort(rows.index))
     return found
+
+
+def rows_digest(dataset: Dataset, index: NDArray[np.int64]) -> str:
+    """Return a digest of rows of a draw.
+
+    For what the runs were judged on it is that of sorted rows: a split that is given is shuffled by the seed, and its
+    rows are the same ones for that.
+    """
+    # The draw's digest covers an independent test draw, whose rows are numbered from 0 in every draw.
+    return hashlib.sha256(dataset.digest.encode() + np.ascontiguousarray(index).tobytes()).hexdigest()[:16]
 
 
 @cache
