@@ -46,20 +46,20 @@ def test_many_differences_are_near_the_normal_limit(n: int) -> None:
     assert test.greater(d + 10) == 2.0**-n
     low, high = test.interval(d)
     assert (low, high) == pytest.approx(stats.ttest_1samp(d, 0).confidence_interval(), abs=0.05)
-    precision = 2e-7 * np.ptp(d)
+    precision = 2e-4 * np.ptp(d)
     for end, outward in ((low, -precision), (high, precision)):
         assert test.two_sided(d - end - outward) <= 0.05
         assert test.two_sided(d - end + outward) > 0.05
 
 
-@pytest.mark.parametrize("n", [13, 29, 30])
+@pytest.mark.parametrize("n", [13, 20, 30])
 def test_exact_and_drawn_signs_agree(n: int) -> None:
     d = np.random.default_rng(n).normal(0.2, 1.0, size=n)
     signs = np.random.default_rng(1).choice([-1.0, 1.0], size=(200_000, n))
     assert SignFlip().greater(d) == pytest.approx((signs @ d >= d.sum()).mean(), abs=0.006)
 
 
-@pytest.mark.parametrize("n", [31, 40, 60])
+@pytest.mark.parametrize("n", [21, 31, 40, 60])
 @pytest.mark.parametrize("shift", [0.0, 3.0, 8.0, 30.0])
 def test_the_tail_of_many_differences_is_bounded_closely_from_above(n: int, shift: float) -> None:
     d = np.round(np.random.default_rng(n).normal(shift, 10.0, size=n) + 0.5)
@@ -80,9 +80,10 @@ def test_seventy_two_objectives_that_are_far_apart_are_separated_at_thirty_one_s
 def test_a_lower_bound_is_the_end_of_the_interval(n: int) -> None:
     d = np.random.default_rng(n).normal(0.2, 1.0, size=n)
     low, high = SignFlip().interval(d)
-    assert SignFlip().lower(d, 0.025) == pytest.approx(low, abs=1e-6)
+    precision = 1e-6 if n <= 14 else 2e-4 * np.ptp(d)
+    assert SignFlip().lower(d, 0.025) == pytest.approx(low, abs=precision)
     assert SignFlip().lower(d, 0.05) >= low
-    for end, inward in ((low, 1e-6), (high, -1e-6)):
+    for end, inward in ((low, precision), (high, -precision)):
         assert SignFlip().two_sided(d - end - inward) > 0.05 >= SignFlip().two_sided(d - end + inward)
     assert SignFlip().lower(d[:4], 0.05) == -math.inf
 

@@ -69,7 +69,9 @@ def find_best(effects: Effects, bounds: Bounds, *, higher_is_better: bool, alpha
     tail = alpha / max(len(labels) - 1, 1)
     excluded: dict[str, str] = {}
     for label in labels:
-        better = next((other for other in labels if other != label and bounds.p(other, label) <= tail), None)
+        # Who stands behind was shown to be better by no test of ours.
+        ahead = (other for other in labels if other != label and bounds.gain(other, label) > 0)
+        better = next((other for other in ahead if bounds.p(other, label) <= tail), None)
         if better is not None:
             excluded[label] = better
     members = tuple(label for label in labels if label not in excluded)
@@ -82,6 +84,6 @@ def _regret(label: str, labels: Sequence[str], bounds: Bounds, tail: float) -> f
     most = 0.0
     # The best first: it mostly has the largest bound, and spares the others their search.
     for other in labels:
-        if other != label and bounds.quick_upper(other, label, tail) > most:
+        if other != label and bounds.may_exceed(other, label, most, tail):
             most = max(most, -bounds.lower(label, other, tail))
     return most

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from lossbench.comparison.effects import Effects, Pair
 from lossbench.comparison.verdicts import PairedTest
 
@@ -31,8 +29,8 @@ class Bounds(Protocol):
     def lower(self, first: str, second: str, tail: float) -> float:
         """Return a lower bound of that gain, right with probability 1 - tail; minus infinity for none."""
 
-    def quick_upper(self, first: str, second: str, tail: float) -> float:
-        """Return what -lower(second, first, tail) is at most, without a search; may be infinite."""
+    def may_exceed(self, first: str, second: str, amount: float, tail: float) -> bool:
+        """Return whether that gain may be larger than an amount: whether -lower(second, first, tail) is, by one test."""
 
     def all_equal(self, first: str, second: str) -> bool:
         """Return whether there are differences and all of them are zero."""
@@ -96,19 +94,9 @@ class PairedBounds:
             return -math.inf
         return self.test.lower(pair.differences, tail) + min(0.0, pair.shift)
 
-    def quick_upper(self, first: str, second: str, tail: float) -> float:
-        """Bound a sign-flip test's bound by the largest difference or, where n allows it, by Hoeffding.
-
-        The p of a mean d of differences with spread s is at most exp(-n d^2 / (2 (s^2 + d^2))), which is the tail at
-        d = s sqrt(2 L / (n - 2 L)), L = -log(tail).
-        """
-        pair = self.pair(first, second)
-        n = len(pair.differences)
-        if self.test.ratio or not self.effects.is_complete(second) or math.isnan(pair.contrast) or 2.0**-n > tail:
-            return math.inf
-        bound, free = float(pair.differences.max()), n + 2 * math.log(tail)
-        if free > 0:
-            reach = float(np.std(pair.differences)) * math.sqrt((n - free) / free)
-            bound = min(bound, float(np.mean(pair.differences)) + reach)
-        # An interval's end is found to 1e-7 of the range.
-        return bound + max(0.0, pair.shift) + 1e-6 * float(np.ptp(pair.differences))
+    def may_exceed(self, first: str, second: str, amount: float, tail: float) -> bool:
+        pair = self.pair(second, first)
+        short = 2.0 ** -len(pair.differences) > tail
+        if short or not self.effects.is_complete(second) or math.isnan(pair.contrast):
+            return True
+        return self.test.greater(pair.differences + min(0.0, pair.shift) + amount) > tail

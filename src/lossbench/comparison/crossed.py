@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,9 @@ class CrossedBounds:
     parts: Mapping[tuple[str, int], RowParts]
     higher_is_better: bool = True
     rows: Sequence[float] = ()
+    _estimates: dict[tuple[str, str], tuple[float, float, float]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def n(self, first: str, second: str) -> int:
         return len(self._common(first, second))
@@ -128,8 +131,8 @@ class CrossedBounds:
             return -math.inf
         return gain - float(student.isf(tail, freedom)) * error
 
-    def quick_upper(self, first: str, second: str, tail: float) -> float:
-        return -self.lower(second, first, tail)
+    def may_exceed(self, first: str, second: str, amount: float, tail: float) -> bool:
+        return -self.lower(second, first, tail) > amount
 
     @property
     def _sign(self) -> float:
@@ -142,17 +145,22 @@ class CrossedBounds:
 
     def _estimate(self, first: str, second: str) -> tuple[float, float, float]:
         """Return the gain, its standard error and its degrees of freedom; NaN for fewer than two seeds."""
+        if (first, second) not in self._estimates:
+            error, freedom = self._error(first, second)
+            self._estimates[first, second] = (self.gain(first, second), error, freedom)
+            self._estimates[second, first] = (self.gain(second, first), error, freedom)
+        return self._estimates[first, second]
+
+    def _error(self, first: str, second: str) -> tuple[float, float]:
         keys = self._common(first, second)
-        gain = self.gain(first, second)
         if len(keys) < 2:
-            return gain, math.nan, math.nan
+            return math.nan, math.nan
         mine, other = (self.effects.cells[keys, self.effects.position[label]] for label in (first, second))
         strata = [
             np.array([self.parts[first, key].strata[at] - self.parts[second, key].strata[at] for key in keys])
             for at in range(len(self.parts[first, keys[0]].strata))
         ]
-        error, freedom = crossed_error(strata, mine - other, self.rows)
-        return gain, error, freedom
+        return crossed_error(strata, mine - other, self.rows)
 
 
 def crossed_error(strata: Sequence[Floats], per_seed: Floats, rows: Sequence[float] = ()) -> tuple[float, float]:

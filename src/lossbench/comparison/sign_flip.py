@@ -12,9 +12,9 @@ from scipy.stats import rankdata
 
 from lossbench.comparison.subset_counts import share_up_to
 
-_EXACT = 30  # 2^15 sums per half
+_EXACT = 20  # 2^10 sums per half
 _LISTED = 14  # 2^14 subsets are quickly listed
-_END = 1e-7  # the precision of an interval's ends, of the range of the differences
+_END = 1e-4  # the precision of an interval's ends beyond that, of the range of the differences
 # Sums that differ by less than rounding are ties: relative to the sum of magnitudes.
 _TIE = 1e-12
 
@@ -25,8 +25,8 @@ class SignFlip:
         p(mean > 0) = #{signs s : sum s_i d_i >= sum d_i} / 2^n
                     = #{subsets A : sum over A of d_i <= 0} / 2^n    (A: the flipped ones; the empty set counts)
 
-    Exact to 30 differences: the sorted subset sums of two halves are counted against each other, 2^(n/2)
-    log steps instead of 2^n. Above, p is bounded from above, within some per cent however small it is
+    Exact to 20 differences: the sorted subset sums of two halves are counted against each other, 2^(n/2)
+    log steps instead of 2^n. Above, p is bounded from above, within a few per cent however small it is
     (`subset_counts.share_up_to`). The two-sided p is twice the smaller one-sided, at most 1, and never below 2^(1-n).
 
     References

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-# Grid points to the sum of all magnitudes, for n of them; rounding to such a grid moves a p of 1e-6 by about 2%.
-_POINTS_PER = 32
-_MOST_POINTS = 2**18
+# Points of the grid, per n^1.5 for n magnitudes: rounding to it moves a p of 1e-6 by about 1%.
+_POINTS_PER = 64
+_MOST_POINTS = 2**17
 
 
 def share_up_to(magnitudes: np.ndarray, limit: float) -> float:
