@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import zlib
+from pathlib import Path
 
 import pytest
 
+from commands import Command, Ended, run_command
 from lossbench.processes import workers
 
 # Before mlflow is imported anywhere: no telemetry, no progress bars of its own.
@@ -41,3 +43,17 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     Two of pytest's workers share two cores as it is, and coverage sees what happens.
     """
     monkeypatch.setattr(workers, "available", lambda: 1)
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the console command in this process, in a folder of its own and a terminal of 120 columns."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*arguments: str) -> Ended:
+        capsys.readouterr()
+        status = run_command(*arguments)
+        return Ended(status, *capsys.readouterr())
+
+    return run

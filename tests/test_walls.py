@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lossbench.inference.sources import DISTRIBUTIONS
+
 SRC = Path(__file__).parents[1] / "src"
 FILES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__"): path
@@ -231,6 +233,7 @@ def test_reading_and_comparing_needs_no_torch(part: str) -> None:
 def test_using_a_model_needs_no_training_stack() -> None:
     foreign = roots(reached("lossbench.inference.predictor")) - set(sys.stdlib_module_names) - {"lossbench"}
     assert foreign == {"torch", "numpy", "pandas", "scipy", "sklearn"}
+    assert set(DISTRIBUTIONS) == foreign - {"sklearn"} | {"scikit-learn"}
 
 
 def test_init_files_are_empty_and_the_plugins_have_none() -> None:

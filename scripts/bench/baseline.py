@@ -27,7 +27,8 @@ from sklearn.metrics import log_loss
 from lossbench.config.compose import compose
 from lossbench.data.dataset import Dataset, Rows
 from lossbench.runs.execute import fit
-from lossbench.runs.prepare import draw, prepare
+from lossbench.runs.prepare import draw, prepare_job
+from lossbench.runs.settings import read_settings
 from lossbench.runs.train import evaluate_fast
 from lossbench.training.fit import Fit
 from lossbench.training.stacked.engine import fit as stack
@@ -55,7 +56,7 @@ def validated(data: str, settings: Sequence[tuple[float, float]]) -> np.ndarray:
         for rate, decay in settings:
             keys = [f"optimizer.lr={rate}", f"optimizer.weight_decay={decay}"]
             config = compose([f"data={data}", f"seed={seed}", "experiment=early_stopping", *keys])
-            jobs.append(prepare(config, dataset))
+            jobs.append(prepare_job(config, dataset))
     losses = []
     for fitted in stack(jobs, [0] * len(jobs)):
         assert isinstance(fitted, Fit)
@@ -83,12 +84,12 @@ def judged(data: str, seed: int) -> tuple[list[float], Dataset]:
     """Return test log-losses: the network's, and logistic regression's three."""
     config = compose([f"data={data}", f"seed={seed}", "experiment=early_stopping"])
     dataset = draw(config)
-    job = prepare(config, dataset)
+    job = prepare_job(config, dataset)
     fit(job, config, "none")
     train, val, test = dataset.train, dataset.val, dataset.test
     assert test is not None
     best = min(STRENGTHS, key=lambda strength: logistic([train], val, strength))
-    ours = evaluate_fast(job, config).metrics["test/log_loss"]
+    ours = evaluate_fast(job, read_settings(config)).metrics["test/log_loss"]
     return [ours, logistic([train, val], test), logistic([train, val], test, best), logistic([train], test)], dataset
 
 

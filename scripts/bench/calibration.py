@@ -349,7 +349,7 @@ def page(
             "is not in the set that holds it with 95%; where several are equally good, a given one. *A bound of "
             "regret misses*: some choice costs more than its bound says. Exact tests of few seeds stay below .05: "
             "their p-values come in steps; three seeds decide nothing. The corrected t-test (splits of one table: 160 "
-            "rows, 40 of them judged) and rows x seeds crossed (shared rows: 80, or 60 for a mean) are approximate, and "
+            "rows, 40 of them judged) and rows x seeds crossed (shared rows: 80, or 60 for a mean) are approximate; "
             "no exact test is known. Over several datasets a value is the mean of all seeds of a dataset."
         ),
         _rows(cells, holds=True),

@@ -20,8 +20,7 @@ import pandas as pd
 
 from lossbench.config.compose import compose
 from lossbench.runs.execute import run
-from lossbench.runs.prepare import prepare
-from lossbench.runs.record import tags
+from lossbench.runs.prepare import plan_run
 from lossbench.tracking import read, row_tables
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.store.open import Store, open_store
@@ -85,7 +84,7 @@ def real(mlruns: Path) -> tuple[list[str], dict[str, dict[str, object]], pd.Data
     store = open_store(mlruns)
     found = store.client.get_run(done.run_id)
     rows = pd.read_parquet(Path(store.mlruns, "artifacts", done.run_id, "artifacts", "predictions.parquet"))
-    return list(found.data.metrics), {"params": found.data.params, "tags": tags(config, prepare(config))}, rows
+    return list(found.data.metrics), {"params": found.data.params, "tags": plan_run(config).description.tags}, rows
 
 
 def measure(*arguments: str) -> str:

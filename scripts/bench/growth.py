@@ -27,8 +27,9 @@ import torch
 
 from lossbench.config.compose import compose
 from lossbench.processes.lifetime import collect_rarely
-from lossbench.runs import dataset_cache, execute, record
-from lossbench.runs.prepare import prepare
+from lossbench.runs import dataset_cache, engines, record
+from lossbench.runs.prepare import prepare_job
+from lossbench.runs.settings import read_settings
 from lossbench.runs.train import evaluate_fast
 from lossbench.sweep import stacks
 from lossbench.training.stacked import eligible, engine
@@ -53,14 +54,14 @@ def configs(runs: int, *overrides: str) -> list[Config]:
 def milliseconds(jobs: list[Config]) -> float:
     """Return what training and evaluation of the jobs cost, per job, in stacks as a sweep would cut them."""
     total = 0.0
-    for _, places in stacks.plan(jobs, 1, 512):
+    for _, places in stacks.plan_stacks(jobs, 1, 512):
         own = [jobs[place] for place in places]
-        made = [prepare(config, dataset_cache.dataset(config)) for config in own]
-        kinds = [eligible.kind_key(config, job) for config, job in zip(own, made, strict=True)]
+        made = [prepare_job(config, dataset_cache.dataset_of(config["data"], config["seed"])) for config in own]
+        kinds = [eligible.kind_key(job) for job in made]
         start = time.process_time()
         engine.fit(made, kinds)
         for config, job in zip(own, made, strict=True):
-            evaluate_fast(job, config)
+            evaluate_fast(job, read_settings(config))
         total += time.process_time() - start
     return 1e3 * total / len(jobs)
 
@@ -94,19 +95,19 @@ def shares(runs: int, *overrides: str) -> dict[str, float]:
     """Return where the time of recorded stacks goes, in ms a run."""
     with tempfile.TemporaryDirectory() as folder:
         jobs = configs(runs, f"paths.mlruns={folder}/mlruns", *overrides)
-        record.store_of(jobs[0])
+        record.store_of(read_settings(jobs[0]))
         parts = {
-            "build": (execute, "prepare"),
-            "record: start": (record, "started"),
+            "build": (stacks, "_plan"),
+            "record: start": (record, "start_record"),
             "train and validate": (engine, "fit"),
-            "evaluate": (execute, "evaluate_fast"),
-            "record: end": (record, "finish"),
+            "evaluate": (engines, "evaluate_fast"),
+            "record: end": (record, "finish_record"),
         }
         start = time.process_time()
-        chunks = stacks.plan(jobs, 1, 512)
+        chunks = stacks.plan_stacks(jobs, 1, 512)
         with clocks(parts) as seconds:
             for reason, places in chunks:
-                stacks._run_chunk([jobs[place] for place in places], [False] * len(places), reason, Path(folder))
+                stacks.run_chunk([jobs[place] for place in places], [True] * len(places), reason, Path(folder))
         total = time.process_time() - start
     found = {part: 1e3 * value / runs for part, value in seconds.items()}
     return found | {"other": 1e3 * total / runs - sum(found.values())}

@@ -20,9 +20,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from lossbench.config.compose import compose
-from lossbench.runs.prepare import prepare
+from lossbench.runs.prepare import prepare_job
 from lossbench.training.job import Job
 from lossbench.training.lightning.trainer import fit
+from lossbench.training.settings import TrainerSettings
 
 IRIS = ["experiment=iris_cross_entropy"]
 RINGS = ["data=rings", "data.val=0.3", "data.batch_size=100", "model.widths=[4,8]", "loss=bce", "optimizer.lr=0.01"]
@@ -118,8 +119,8 @@ def main() -> None:
         ours: list[float] = []
         theirs: list[float] = []
         for run in range(runs + 1):
-            job = prepare(config)
-            pair = seconds(lambda: plain(job)), seconds(lambda: fit(job, config["trainer"]))  # noqa: B023 (called before the loop goes on)
+            job = prepare_job(config)
+            pair = seconds(lambda: plain(job)), seconds(lambda: fit(job, TrainerSettings.read(config["trainer"])))  # noqa: B023 (called before the loop goes on)
             if run:  # the first pair warms up
                 theirs.append(pair[0])
                 ours.append(pair[1])

@@ -30,10 +30,11 @@ from lossbench.data.dataset import Dataset
 from lossbench.errors import CannotServe
 from lossbench.evaluation.metrics import compute
 from lossbench.models.forward import scores_of
-from lossbench.objective.posterior import posterior
+from lossbench.objective.posterior import recover_posterior
 from lossbench.processes.workers import available, context
 from lossbench.runs.execute import fit
-from lossbench.runs.prepare import draw, prepare
+from lossbench.runs.prepare import draw, prepare_job
+from lossbench.runs.settings import read_settings
 from lossbench.runs.train import evaluate_job
 from lossbench.training.fit import Diverged
 from lossbench.training.job import Job
@@ -119,7 +120,7 @@ def judged(job: Job) -> Row:
         scores = torch.as_tensor(scores_of(job.network, test.x))
         rates = job.dataset.sampling_rates
         rates = None if rates is None else torch.as_tensor(rates)
-        found = posterior(loss, scores, job.objective.class_weights, rates)
+        found = recover_posterior(loss, scores, job.objective.class_weights, rates)
         row.gradient.append(ece(test.y, found.numpy()))
     return row
 
@@ -146,12 +147,13 @@ def measure(seeds: list[int], overrides: list[str], claims_alone: bool) -> Found
             if sampler not in drawn:  # all objectives of a seed share its draw
                 drawn[sampler] = draw(compose([*common, f"seed={seed}", f"data.sampler={sampler}"]))
             try:
-                job = prepare({**config, "seed": seed}, drawn[sampler])
+                job = prepare_job({**config, "seed": seed}, drawn[sampler])
                 if claims_alone and job.objective.loss.posterior != "gradient":
                     continue
-                if eligible.why_alone(config, job) is None:
-                    kind = eligible.kind_key(config, job)
-                    stacks.setdefault(eligible.stack_key(config, job), []).append((name, job, kind))
+                asked = read_settings(config).fit
+                if eligible.why_alone(job, asked) is None:
+                    kind = eligible.kind_key(job)
+                    stacks.setdefault(eligible.stack_key(job, asked), []).append((name, job, kind))
                     continue
                 fit(job, config, run_id="posterior")
                 done.append((name, job))

@@ -29,19 +29,19 @@ def write(uri: str, mlruns: Path, runs: int, kept: Mapping[str, Any], ready: Any
     """Record a run again and again, and say how much processor time that took."""
     from lossbench.processes.lifetime import collect_rarely
     from lossbench.runs import record as recording
-    from lossbench.runs.prepare import prepare
+    from lossbench.runs.prepare import plan_run
     from lossbench.tracking.store.open import open_store
     from lossbench.tracking.store.outbox import outbox_of
 
     store = open_store(mlruns, uri, "bench")
-    config, job = kept["config"], prepare(kept["config"])
+    run = plan_run(kept["config"])
     gc.freeze()  # as a sweep's workers do
     collect_rarely()
     ready.wait()
     cpu = time.process_time()
     for _ in range(runs):
-        with recording.started(store, config, job, hold=True) as record:
-            recording.keep_history(record, config, kept["history"])
+        with recording.start_record(store, run, hold=True) as record:
+            recording.keep_history(record, run, kept["history"])
             for name, data in kept["files"].items():
                 record.artifacts.bytes(data, name)
             record.finish(kept["metrics"])

@@ -30,7 +30,7 @@ from overhead import eager_rings, plain_rings
 from stock import Folder, quiet, train
 
 from lossbench.config.compose import compose
-from lossbench.runs.prepare import prepare
+from lossbench.runs.prepare import prepare_job
 
 LOSSES = (
     "cross_entropy,bce_with_logits,mse,brier,focal,poly1,hinge,squared_hinge,logit_adjusted,balanced_softmax,"
@@ -58,7 +58,7 @@ def command(mlruns: Path, *overrides: str) -> tuple[float, float]:
 
 def seconds_of_loops(runs: int, widths: tuple[int, int]) -> dict[str, float]:
     """Return the seconds of one stock run, of one plain loop and of one eager loop, after imports."""
-    job = prepare(compose(["data=rings"]))
+    job = prepare_job(compose(["data=rings"]))
     found: dict[str, float] = {}
     with Folder() as folder:
         actions: dict[str, Callable[[int], object]] = {

@@ -108,8 +108,9 @@ def child(path: Path, batch: int, runs: int) -> dict[str, object]:
     from torch.utils.data import DataLoader, TensorDataset
 
     from lossbench.config.compose import compose
-    from lossbench.runs.prepare import draw, prepare
+    from lossbench.runs.prepare import draw, prepare_job
     from lossbench.training.lightning.trainer import fit
+    from lossbench.training.settings import TrainerSettings
 
     torch.set_num_threads(1)
     config = compose(
@@ -117,13 +118,13 @@ def child(path: Path, batch: int, runs: int) -> dict[str, object]:
     )
     # what the first run imports is not the table's
     small = compose(["data=breast_cancer", "trainer.max_epochs=1"])
-    fit(prepare(small), small["trainer"])
+    fit(prepare_job(small), TrainerSettings.read(small["trainer"]))
     with peak() as watched:
         start = time.process_time()
         dataset = draw(config)
         loading = time.process_time() - start
-        job = prepare(config, dataset)
-        fit(job, config["trainer"])
+        job = prepare_job(config, dataset)
+        fit(job, TrainerSettings.read(config["trainer"]))
     x, y = torch.as_tensor(dataset.train.x, dtype=torch.float32), torch.as_tensor(dataset.train.y)
     x_val, y_val = torch.as_tensor(dataset.val.x, dtype=torch.float32), torch.as_tensor(dataset.val.y)
 
@@ -149,8 +150,8 @@ def child(path: Path, batch: int, runs: int) -> dict[str, object]:
 
     times = []
     for _ in range(runs):
-        job = prepare(config, dataset)
-        ours = seconds(lambda job=job: fit(job, config["trainer"]))
+        job = prepare_job(config, dataset)
+        ours = seconds(lambda job=job: fit(job, TrainerSettings.read(config["trainer"])))
         times.append((ours, seconds(lambda: plain(loader)), seconds(lambda: plain(indexed()))))
     return {"rise": watched.rise, "loading": loading, "features": x.shape[1], "times": times}
 

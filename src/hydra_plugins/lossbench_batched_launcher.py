@@ -59,8 +59,8 @@ class BatchedLauncher(Launcher):
         from lossbench.sweep.launch import LaunchSettings
 
         # Hydra hands over its own containers.
-        given = {str(key): value for key, value in (parameters or {}).items() if value is not None}
-        self._settings = LaunchSettings(processes, replicates, cluster, given)  # type: ignore[arg-type]  # submitit checks it
+        plain = {str(key): value for key, value in (parameters or {}).items() if value is not None}
+        self._settings = LaunchSettings(processes, replicates, cluster, plain)  # type: ignore[arg-type]  # submitit checks it
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from lossbench.sweep.launch import HydraParts
@@ -68,7 +68,7 @@ class BatchedLauncher(Launcher):
         self._hydra = HydraParts(hydra_context, task_function, config)
 
     def workers(self, jobs: int) -> Any:
-        """Return the processes that so many jobs are worth, for `launch_composed`, or None; a context manager."""
+        """Return workers for this many jobs, for `launch_composed`; None if this process is enough."""
         return self._settings.workers(jobs)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

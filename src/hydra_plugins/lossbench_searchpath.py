@@ -17,6 +17,6 @@ class LossbenchSearchPath(SearchPathPlugin):
             # Another Hydra application in this environment: its search path is not ours to change.
             return
         compose.make_importable(Path.cwd())
-        own = Path.cwd() / "conf"
-        if own.is_dir() and own.resolve() != shipped.resolve():
-            search_path.prepend("lossbench-user", f"file://{own}")
+        folder = Path.cwd() / "conf"
+        if folder.is_dir() and folder.resolve() != shipped.resolve():
+            search_path.prepend("lossbench-user", f"file://{folder}")

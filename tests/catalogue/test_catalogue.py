@@ -16,17 +16,17 @@ STALE = "docs/catalogue is not what the code says: run scripts/catalogue"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _scripts_are_importable():
-    sys.path.insert(0, str(PROJECT / "scripts"))
+def _tools_are_importable():
+    sys.path.insert(0, str(PROJECT / "tools"))
     yield
-    sys.path.remove(str(PROJECT / "scripts"))
+    sys.path.remove(str(PROJECT / "tools"))
 
 
 @pytest.fixture(scope="module")
 def made():
-    from cataloguing.catalogue import catalogue
+    from catalogue.build import build_catalogue
 
-    return catalogue()
+    return build_catalogue()
 
 
 def test_page_is_what_the_code_says(made):
@@ -39,7 +39,7 @@ def test_every_loss_has_its_picture_and_no_other_is_left(made):
 
 
 def test_pictures_show_what_the_code_computes(made):
-    from cataloguing.pictures import plotted
+    from catalogue.pictures import plotted
 
     for name, curves in made.drawn.items():
         committed = plotted((DOCS / "catalogue" / f"{name}.svg").read_text()).arrays()
@@ -82,7 +82,7 @@ def test_slopes_are_those_of_the_values(made):
 
 
 def test_equal_curves_give_equal_bytes_that_tell_their_numbers(made):
-    from cataloguing.pictures import plotted, svg
+    from catalogue.pictures import plotted, svg
 
     curves = made.drawn["focal"]
     first = svg("focal", curves, pointwise=True)
@@ -92,7 +92,7 @@ def test_equal_curves_give_equal_bytes_that_tell_their_numbers(made):
 
 
 def test_what_does_not_stack_is_short_and_has_reasons(made):
-    from cataloguing.page import not_stacking
+    from catalogue.page import not_stacking
 
     reasons = not_stacking(made.losses)
     assert set(reasons) == {entry.name for entry in made.losses if entry.part.stackable == "no"}
@@ -104,7 +104,7 @@ def test_what_does_not_stack_is_short_and_has_reasons(made):
 
 
 def test_a_loss_says_when_to_use_it(made):
-    from cataloguing.page import page
+    from catalogue.page import page
 
     mute = replace(made.losses[0], doc=replace(made.losses[0].doc, use=""))
     with pytest.raises(ValueError, match=f"{mute.name} needs a sentence that begins with 'Use it'"):
@@ -136,7 +136,7 @@ def adapted():
 
 
 def test_docstring_is_taken_apart():
-    from cataloguing.docstrings import parse
+    from catalogue.docstrings import parse
 
     doc = parse(adapted)
     assert doc.summary == "Return a distance."
@@ -149,7 +149,7 @@ def test_docstring_is_taken_apart():
 
 
 def test_examples_of_the_generator():
-    from cataloguing import docstrings, markdown
+    from catalogue import docstrings, markdown
 
     for module in (docstrings, markdown):
         found = doctest.testmod(module)

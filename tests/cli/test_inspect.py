@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lossbench.cli.main import dispatch
+from commands import Command
 from lossbench.config.compose import compose
 from lossbench.runs.prepare import draw
 
-Command = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def lossbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.chdir(tmp_path)
+def lossbench(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run the command beside a table as German Excel writes it."""
     monkeypatch.setenv("COLUMNS", "110")
     random = np.random.default_rng(0)
     pd.DataFrame(
@@ -32,19 +27,7 @@ def lossbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
             "antwort": np.where(np.arange(200) % 4 == 0, "no", "yes"),
         }
     ).to_csv("leute.csv", index=False, sep=";", encoding="cp1252")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lossbench", *arguments])
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        capsys.readouterr()
-        try:
-            status = dispatch(arguments)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return status, *capsys.readouterr()
-
-    return run
+    return command
 
 
 OPTIONS = ("encoding=cp1252", "categorical=[zip]", "positive=no")

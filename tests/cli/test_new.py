@@ -12,8 +12,8 @@ import yaml
 
 from lossbench.cli.main import dispatch
 from lossbench.cli.new import GROUPS
-from lossbench.testing.cases import cases
-from lossbench.testing.laws import laws, obey
+from lossbench.testing.cases import find_cases
+from lossbench.testing.laws import laws_of, obey
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def test_what_it_writes_obeys_the_laws(folder, capsys, arguments):
     assert not [text for text in written.values() if "my_" in text.replace("my_package", "") or "My" in text]
     assert f"wrote conf/{GROUPS[kind]}/{name}.yaml" in out
     assert f"lossbench {GROUPS[kind]}={name}" in out
-    found = cases(folder / "conf" / GROUPS[kind] / f"{name}.yaml")
-    for law in laws(GROUPS[kind]):
+    found = find_cases(folder / "conf" / GROUPS[kind] / f"{name}.yaml")
+    for law in laws_of(GROUPS[kind]):
         obey(law, found[0])
     assert name in yaml.safe_dump(found[0].config) or "Steep" in yaml.safe_dump(found[0].config)
 

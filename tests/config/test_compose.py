@@ -177,7 +177,7 @@ def changed(config: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def test_every_setting_is_part_of_the_identity_but_those_that_change_nothing(many: dict[str, Any]) -> None:
-    blind = {"paths", "tracking", "traceback", "compare", "choices", "ckpt_path", "export", "sweep"}
+    blind = {"paths", "tracking", "job", "traceback", "compare", "choices", "ckpt_path", "export", "sweep"}
     keys = [key for key, _ in flatten(many)]
     assert {key.split(".")[0] for key in keys} > blind
     for key in keys:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossbench.data.batches import Batches
-from lossbench.data.order import order
+from lossbench.data.order import shuffled_order
 
 
 def rows(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,9 +45,9 @@ def test_the_order_is_the_named_function_of_seed_and_epoch() -> None:
         batches.set_epoch(epoch)
         torch.manual_seed(epoch + 1)
         before = torch.get_rng_state()
-        assert visited(batches) == visited(batches) == order(7, epoch, 23).tolist()
+        assert visited(batches) == visited(batches) == shuffled_order(7, epoch, 23).tolist()
         assert torch.equal(torch.get_rng_state(), before)
-    assert len({tuple(order(seed, epoch, 23).tolist()) for seed in (0, 1) for epoch in (0, 1)}) == 4
+    assert len({tuple(shuffled_order(seed, epoch, 23).tolist()) for seed in (0, 1) for epoch in (0, 1)}) == 4
 
 
 def test_without_shuffling_rows_keep_their_order() -> None:

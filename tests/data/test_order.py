@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lossbench.data.batches import Batches
 from lossbench.data.iris import Iris
-from lossbench.data.order import balanced_order, order, plan
+from lossbench.data.order import balanced_order, plan_batches, shuffled_order
 from lossbench.data.rings import Rings
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=60)
@@ -21,7 +21,7 @@ LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=80).map(torch.tensor)
 def test_a_stratified_epoch_visits_each_row_once_and_spreads_each_class_evenly(
     y: torch.Tensor, size: int, epoch: int
 ) -> None:
-    batches = plan(y, size, seed=5, epoch=epoch, stratified=True)
+    batches = plan_batches(y, size, seed=5, epoch=epoch, stratified=True)
     assert torch.cat(batches).sort().values.tolist() == list(range(len(y)))
     assert len(batches) == -(-len(y) // size)
     sizes = [len(rows) for rows in batches]
@@ -66,7 +66,7 @@ def test_a_plan_depends_on_seed_and_epoch_alone(sampler: str, stratified: bool) 
     y = torch.arange(40) % 3
 
     def made(seed: int, epoch: int) -> tuple[int, ...]:
-        return tuple(torch.cat(plan(y, 7, seed, epoch, sampler, stratified)).tolist())
+        return tuple(torch.cat(plan_batches(y, 7, seed, epoch, sampler, stratified)).tolist())
 
     torch.manual_seed(3)
     before = torch.get_rng_state()
@@ -81,18 +81,18 @@ def test_a_plan_depends_on_seed_and_epoch_alone(sampler: str, stratified: bool) 
 
 def test_a_natural_plan_is_the_order_cut_in_pieces() -> None:
     y = torch.arange(23) % 2
-    assert torch.equal(torch.cat(plan(y, 5, 7, 2)), order(7, 2, 23))
+    assert torch.equal(torch.cat(plan_batches(y, 5, 7, 2)), shuffled_order(7, 2, 23))
 
 
 def test_stratified_rows_of_a_class_change_places_between_epochs() -> None:
     y = torch.tensor([0] * 30 + [1] * 6)
-    first = {tuple(plan(y, 12, 0, epoch, stratified=True)[0][-2:].tolist()) for epoch in range(8)}
+    first = {tuple(plan_batches(y, 12, 0, epoch, stratified=True)[0][-2:].tolist()) for epoch in range(8)}
     assert len(first) > 4
 
 
 def test_a_balanced_stratified_epoch_has_both_classes_in_the_smallest_batches() -> None:
     y = torch.tensor([0] * 39 + [1])
-    for rows in plan(y, 2, 0, 0, "balanced", stratified=True):
+    for rows in plan_batches(y, 2, 0, 0, "balanced", stratified=True):
         assert y[rows].sort().values.tolist() == [0, 1]
 
 
@@ -103,7 +103,7 @@ def test_batches_follow_the_plan() -> None:
         batches = Batches(x, y, 12, seed=4, sampler=sampler, stratified=stratified)
         batches.set_epoch(2)
         seen = list(batches)
-        planned = plan(y, 12, 4, 2, sampler, stratified)
+        planned = plan_batches(y, 12, 4, 2, sampler, stratified)
         assert len(seen) == len(batches) == len(planned) == 3
         for (inputs, labels), rows in zip(seen, planned, strict=True):
             assert inputs[:, 0].tolist() == rows.tolist()
@@ -131,6 +131,6 @@ def test_sampling_rates_are_shares_in_the_batches_over_priors() -> None:
     assert natural.prepare().sampling_rates is None
     dataset = balanced.prepare()
     y = torch.as_tensor(dataset.train.y)
-    shares = y[torch.cat(plan(y, 16, 0, 0, dataset.sampler))].bincount() / len(y)
+    shares = y[torch.cat(plan_batches(y, 16, 0, 0, dataset.sampler))].bincount() / len(y)
     assert dataset.task.class_counts == (192, 48)  # those of the split, whatever is drawn
     assert dataset.sampling_rates == pytest.approx((shares / torch.tensor([0.8, 0.2])).tolist(), rel=1e-6)

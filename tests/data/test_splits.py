@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossbench.data.splits import Split, as_given, by_fold, by_fraction, by_group, by_group_fold, by_time
+from lossbench.data.splits import Split, by_column, by_fold, by_fraction, by_group, by_group_fold, by_time
 from lossbench.errors import DataError
 
 law = settings(derandomize=True, deadline=None, max_examples=40)
@@ -167,11 +167,11 @@ def test_distinct_moments_give_exact_fractions_in_random_order_within() -> None:
 def test_a_given_split_is_taken_as_it_is() -> None:
     labels = ["train"] * 50 + [" Dev "] * 20 + ["test"] * 30
     y = np.tile([0, 1], 50)
-    split = as_given(y, ["no", "yes"], labels, 0.2, 0)
+    split = by_column(y, ["no", "yes"], labels, 0.2, 0)
     assert [set(part) for part in parts(split)] == [set(range(50)), set(range(50, 70)), set(range(70, 100))]
-    without = as_given(y, ["no", "yes"], ["train"] * 80 + ["test"] * 20, 0.25, 0)
+    without = by_column(y, ["no", "yes"], ["train"] * 80 + ["test"] * 20, 0.25, 0)
     assert [len(part) for part in parts(without)] == [60, 20, 20]
-    assert as_given(y, ["no", "yes"], ["train"] * 80 + ["val"] * 20, 0.25, 0).test is None
+    assert by_column(y, ["no", "yes"], ["train"] * 80 + ["val"] * 20, 0.25, 0).test is None
 
 
 @pytest.mark.parametrize(
@@ -191,12 +191,12 @@ def test_a_given_split_is_taken_as_it_is() -> None:
             "the time split leaves validation without a row of class 'no', of 20 rows",
         ),
         (
-            lambda y, names: as_given(y, names, ["train"] * 99 + ["holdout"], 0.2, 0),
+            lambda y, names: by_column(y, names, ["train"] * 99 + ["holdout"], 0.2, 0),
             "the split column says train, val or test, got 'holdout' in row 100",
         ),
-        (lambda y, names: as_given(y, names, ["test"] * 100, 0.2, 0), "the split column has no row that says train"),
+        (lambda y, names: by_column(y, names, ["test"] * 100, 0.2, 0), "the split column has no row that says train"),
         (
-            lambda y, names: as_given(y, names, ["train", "val"] * 50, 0.2, 0),
+            lambda y, names: by_column(y, names, ["train", "val"] * 50, 0.2, 0),
             "the given split leaves training without a row of class 'yes', of 50 rows",
         ),
     ],

@@ -19,7 +19,7 @@ from lossbench.errors import DataError
 from lossbench.evaluation.metrics import compute
 from lossbench.models.forward import scores_of
 from lossbench.runs.execute import fit
-from lossbench.runs.prepare import draw, prepare
+from lossbench.runs.prepare import draw, prepare_job
 
 ROWS = 240
 RANDOM = np.random.default_rng(0)
@@ -160,7 +160,7 @@ def test_an_ugly_table_trains_and_takes_its_raw_columns_again(name: str, tmp_pat
     dataset = draw(config)
     assert dataset.preprocessing.schema == table.kinds
     assert dataset.task.class_names == table.classes
-    job = prepare(config, dataset)
+    job = prepare_job(config, dataset)
     assert fit(job, config, "none").epochs == 8
     # the columns as a person holds them, through what a model file keeps
     raw = read(path).sample(frac=1, random_state=0)

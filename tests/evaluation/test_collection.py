@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from lossbench.errors import CannotServe
 from lossbench.evaluation import metrics
+from lossbench.evaluation.catalogue import names_for
 from lossbench.evaluation.collection import build, measure
 from lossbench.task import Task
 
@@ -37,7 +38,7 @@ def both(collection, target, probs):
     """The collection's and the numpy figures of one split, under the same keys."""
     task = task_of(probs.shape[1])
     own = {name: float(value[0]) for name, value in metrics.compute(target, probs[None]).items()}
-    recalls = metrics.compute(target, probs[None], ["recalls"])["recalls"][0]
+    recalls = metrics.compute(target, probs[None], ["recall"])["recall"][0]
     own |= {f"recall/{name}": float(value) for name, value in zip(task.class_names, recalls, strict=True)}
     return measure(collection, target, probs, task), own
 
@@ -85,8 +86,8 @@ def test_rounding_above_one_is_no_logit(shipped):
 
 
 def test_names_carry_no_micro_average_for_two_classes(shipped):
-    assert set(shipped[2].keys()) == {*metrics.names_for(2), "recall"}
-    assert set(shipped[3].keys()) == {*metrics.names_for(3), "recall"}
+    assert set(shipped[2].keys()) == {*names_for(2), "recall"}
+    assert set(shipped[3].keys()) == {*names_for(3), "recall"}
 
 
 class Mine(torchmetrics.Metric):

@@ -11,7 +11,8 @@ import torch
 from scipy.special import expit, softmax
 from sklearn.metrics import f1_score, log_loss
 
-from lossbench.evaluation import calibration, metrics, thresholds
+from lossbench.evaluation import calibration, thresholds
+from lossbench.evaluation.catalogue import names_for
 from lossbench.evaluation.collection import build
 from lossbench.evaluation.evaluation import evaluate
 from lossbench.evaluation.own_metrics import LogLoss
@@ -55,7 +56,7 @@ def splits(task, n=60, seed=0):
 def test_two_classes_have_every_key():
     result = evaluate(*splits(TWO), bound(TWO), TWO)
     of_a_split = {
-        *metrics.names_for(2),
+        *names_for(2),
         *("recall/outer", "recall/inner"),
         *("posterior/log_loss", "posterior/brier", "posterior/ece"),
         *("tuned/f1", "tuned/mcc", "tuned/balanced_accuracy", "tuned/accuracy"),
@@ -189,7 +190,7 @@ def test_errors_name_the_split_and_the_value():
 def test_imports_stay_light():
     code = """
 import sys
-import lossbench.evaluation.calibration, lossbench.runs.figures
+import lossbench.evaluation.calibration
 import lossbench.evaluation.metrics, lossbench.evaluation.thresholds
 print("torch" in sys.modules)
 import lossbench.evaluation.evaluation

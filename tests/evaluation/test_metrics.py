@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from lossbench.evaluation import metrics
+from lossbench.evaluation.catalogue import names_for
 from lossbench.evaluation.ranking import areas, sorted_keys
 
 
@@ -151,17 +152,16 @@ def test_a_subset_is_what_was_asked_for_in_that_order():
     draw = np.random.default_rng(3)
     target, probs = np.arange(20) % 3, draw.dirichlet(np.ones(3), size=(1, 20))
     everything = metrics.compute(target, probs)
-    assert tuple(everything) == metrics.names_for(3)
-    for name in metrics.NAMES:
+    assert tuple(everything) == names_for(3)
+    for name in names_for(3):
         assert metrics.compute(target, probs, [name]) == {name: everything[name]}
     assert list(metrics.compute(target, probs, ["log_loss", "auroc"])) == ["log_loss", "auroc"]
 
 
 def test_names_of_a_task():
-    assert "auroc_micro" not in metrics.names_for(2)
-    assert set(metrics.names_for(3)) == set(metrics.NAMES)
-    assert set(metrics.names_for(3)) - set(metrics.names_for(3, ece=False)) == {"ece"}
-    assert {name for name, way in metrics.DIRECTION.items() if way == "min"} == {"log_loss", "brier", "ece"}
+    assert set(names_for(3)) - set(names_for(2)) == {"auroc_micro"}
+    assert names_for() == names_for(3)
+    assert set(names_for(3)) - set(names_for(3, per_epoch=True)) == {"ece"}
 
 
 @settings(derandomize=True, deadline=None, max_examples=100)
@@ -197,7 +197,7 @@ def test_a_replicate_with_nan_is_nan_and_alone():
     for name, value in values.items():
         assert np.isnan(value[1]), name
         np.testing.assert_array_equal(value[[0, 2]], clean[name][[0, 2]])
-    recalls = metrics.compute(target, probs, ["recalls"])["recalls"]
+    recalls = metrics.compute(target, probs, ["recall"])["recall"]
     assert np.isnan(recalls).all(axis=1).tolist() == [False, True, False]
 
 
@@ -247,7 +247,7 @@ def test_recall_of_each_class():
     draw = np.random.default_rng(5)
     target, probs = draw.integers(0, 3, size=40), draw.dirichlet(np.ones(3), size=(2, 40))
     expected = [sk.recall_score(target, p.argmax(axis=1), average=None) for p in probs]
-    found = metrics.compute(target, probs, ["recalls"])["recalls"]
+    found = metrics.compute(target, probs, ["recall"])["recall"]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-15)
 
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from lossbench.config.compose import compose, conf_dir
 from lossbench.evaluation.evaluation import Evaluation
 from lossbench.inference import model_file
-from lossbench.runs.prepare import prepare
+from lossbench.runs.prepare import prepare_job
 from lossbench.runs.train import evaluate_job
 from lossbench.training.job import Job
 
@@ -46,7 +46,7 @@ def make(bases: dict[str, dict[str, Any]]) -> Callable[..., Made]:
         config = copy.deepcopy(bases[on])
         config["loss"] = OmegaConf.to_container(OmegaConf.load(conf_dir() / "loss" / f"{loss}.yaml"))
         config |= parts
-        job = prepare(config)
+        job = prepare_job(config)
         evaluation = evaluate_job(job)
         dataset = job.dataset
         raw = pd.DataFrame(dataset.raw(dataset.test), columns=list(dataset.feature_names))

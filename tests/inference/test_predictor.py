@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from lossbench.config.compose import conf_dir
 from lossbench.errors import CannotServe, UserError
-from lossbench.inference.assess import judge, labels_of
+from lossbench.inference.assess import assess, labels_of
 from lossbench.inference.predictor import Predictor
 
 Make = Callable[..., Any]
@@ -152,7 +152,7 @@ def test_a_labelled_file_is_judged_as_the_test_split_was(data: str, make: Make) 
     names = np.array(made.job.dataset.task.class_names, dtype=object)
     labelled = made.raw.assign(truth=names[made.job.dataset.test.y])
     pieces = [labelled[:7], labelled[7:20], labelled[20:]]
-    judged = judge(loaded(made), pieces, "truth")
+    judged = assess(loaded(made), pieces, "truth")
     expected = {k[5:]: v for k, v in made.evaluation.metrics.items() if k.startswith("test/")}
     assert judged.metrics.keys() == expected.keys()
     assert_allclose(list(judged.metrics.values()), [expected[name] for name in judged.metrics], rtol=0, atol=1e-9)
@@ -162,7 +162,7 @@ def test_a_labelled_file_is_judged_as_the_test_split_was(data: str, make: Make) 
 def test_one_class_leaves_metrics_undefined_with_a_reason(make: Make) -> None:
     made = make()
     only = made.raw.assign(truth="positive")
-    judged = judge(loaded(made), [only], "truth")
+    judged = assess(loaded(made), [only], "truth")
     assert np.isnan(judged.metrics["auroc"])
     assert "auroc" in judged.undefined
 

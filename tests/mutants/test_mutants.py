@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-CHECK = Path(__file__).parents[2] / "scripts" / "mutation"
+CHECK = Path(__file__).parents[2] / "tools" / "mutants"
 
 
 def mutations():

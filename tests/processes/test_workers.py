@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from lossbench.cli.main import _will_start_workers
-from lossbench.errors import CannotServe
-from lossbench.processes.workers import Workers, available
+from lossbench.errors import CannotServe, Failed
+from lossbench.processes.workers import Workers, available, portable
 
 
 class Unsendable(Exception):
@@ -41,6 +41,19 @@ def workers() -> Iterator[Workers]:
 def test_an_error_reaches_the_command_as_what_it_is(workers: Workers) -> None:
     with pytest.raises(CannotServe, match="^loss: three classes$"):
         workers.submit(refuse).result()
+
+
+def test_an_error_is_sent_without_what_its_traceback_holds() -> None:
+    """Networks, for one, of a stack that failed."""
+    try:
+        raise Failed("by hand") from ValueError("before")
+    except Failed as error:
+        error.add_note("on rank 1")
+        copy = portable(error)
+    assert type(copy) is Failed
+    assert str(copy) == "by hand"
+    assert copy.__notes__ == ["on rank 1"]
+    assert copy.__traceback__ is copy.__cause__ is copy.__context__ is None
 
 
 def test_an_error_that_cannot_be_sent_is_told_by_name(workers: Workers) -> None:

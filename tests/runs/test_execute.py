@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from lossbench.config.build import component
+from lossbench.config.build import build_component
 from lossbench.config.compose import compose
 from lossbench.config.identity import fingerprint
 from lossbench.data.preprocessing import Preprocessing
@@ -29,14 +29,17 @@ from lossbench.inference import model_file
 from lossbench.models.forward import attach_head, scores_of
 from lossbench.models.initial import build
 from lossbench.objective.objective import Objective
-from lossbench.runs import execute, record
+from lossbench.runs import description, engines, execute, record
 from lossbench.runs.execute import Result, run
-from lossbench.runs.prepare import draw, dtype_of, prepare
+from lossbench.runs.prepare import draw, prepare_job
+from lossbench.runs.train import checkpoint_path
 from lossbench.runs.validate import check
 from lossbench.task import Task
 from lossbench.tracking.store.open import Store, open_store
 from lossbench.training.fit import Diverged
+from lossbench.training.job import dtype_of
 from lossbench.training.lightning.learner import Learner
+from lossbench.training.settings import TrainerSettings
 
 SMALL = [
     "data.positives=40",
@@ -193,10 +196,12 @@ def rebuilt(path: Path) -> tuple[torch.nn.Module, Any]:
     """The network of a model file, from nothing but its content."""
     content = model_file.load(path)
     config, task = content["config"], Task(**{**content["task"], "class_names": tuple(content["task"]["class_names"])})
-    regularizers = {name: component(config, f"regularizer.{name}") for name in config["regularizer"]}
-    objective = Objective(component(config, "loss"), component(config, "weighting"), regularizers, task)
-    dtype = dtype_of(config["trainer"])
-    network = build(component(config, "model"), task, seed=999, dtype=dtype)
+    regularizers = {name: build_component(node, f"regularizer.{name}") for name, node in config["regularizer"].items()}
+    objective = Objective(
+        build_component(config["loss"], "loss"), build_component(config["weighting"], "weighting"), regularizers, task
+    )
+    dtype = dtype_of(TrainerSettings.read(config["trainer"]))
+    network = build(build_component(config["model"], "model"), task, seed=999, dtype=dtype)
     attach_head(network, objective, 999, dtype)
     network.load_state_dict(content["network"])
     objective.load_state_dict(content["objective"])
@@ -258,7 +263,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(config, store: Store) -> None
     folders = [artifacts(store, result.run_id) for result in (longer, whole)]
     assert (folders[0] / "history.csv").read_bytes() == (folders[1] / "history.csv").read_bytes()
     assert store.client.get_run(longer.run_id).data.tags["lossbench.resumed_from"] == short.run_id
-    file = execute.checkpoint_path(Path(short.config["paths"]["mlruns"]), short.run_id)
+    file = checkpoint_path(Path(short.config["paths"]["mlruns"]), short.run_id)
     by_file = run(config({"trainer.max_epochs": 4, "ckpt_path": str(file)}))
     assert by_file.metrics == whole.metrics
 
@@ -358,13 +363,13 @@ def test_a_config_may_be_any_mapping_of_that_shape(config) -> None:
 
 def test_threads_are_the_runs_own(config, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    original = execute.evaluate
+    original = engines.evaluate_with_torchmetrics
 
     def look(*arguments: Any) -> Any:
         seen.append(torch.get_num_threads())
         return original(*arguments)
 
-    monkeypatch.setattr(execute, "evaluate", look)
+    monkeypatch.setattr(engines, "evaluate_with_torchmetrics", look)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -377,21 +382,21 @@ def test_threads_are_the_runs_own(config, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_record_does_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    record.environment.cache_clear()
+    description.environment.cache_clear()
     try:
-        monkeypatch.setattr(record.composition, "project", lambda: tmp_path)
-        assert "mlflow.source.git.commit" not in record.environment()
-        record.environment.cache_clear()
+        monkeypatch.setattr(description.compose, "project", lambda: tmp_path)
+        assert "mlflow.source.git.commit" not in description.environment()
+        description.environment.cache_clear()
         monkeypatch.setenv("PATH", "")
-        assert "version.torch" in record.environment()
+        assert "version.torch" in description.environment()
     finally:
-        record.environment.cache_clear()
+        description.environment.cache_clear()
 
 
 def test_undefined_metrics_are_recorded_with_their_reason(
     config, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = prepare(config())
+    job = prepare_job(config())
     test = job.dataset.test
     only = test.y == 0
     object.__setattr__(job.dataset, "test", type(test)(test.x[only], test.y[only], test.index[only]))
@@ -430,7 +435,7 @@ def test_no_run_beats_the_bayes_rule_on_its_own_draw(mlruns: Path) -> None:
         made = compose([f"loss={loss}", *quick, f"paths.mlruns={mlruns}"])
         for seed in range(2):
             seeded = {**made, "seed": seed, "data": {**made["data"], "source_seed": seed, "split_seed": seed}}
-            job = prepare(seeded)
+            job = prepare_job(seeded)
             execute.fit(job, seeded, "unrecorded")
             test = job.dataset.test
             bayes = job.dataset.bayes(job.dataset.raw(test))[:, 1]
@@ -461,7 +466,7 @@ def test_checking_trains_nothing(config, store: Store, monkeypatch: pytest.Monke
 def test_what_is_kept_of_a_config_has_no_password(config) -> None:
     made = config()
     made["tracking"]["uri"] = "postgresql://ann:s3cret@db.example.org/mlflow"
-    kept = record.without_secrets(made)
+    kept = description.without_secrets(made)
     assert kept["tracking"]["uri"] == "postgresql://ann:***@db.example.org/mlflow"
     assert "s3cret" not in str(kept)
     assert {**kept, "tracking": None} == {**made, "tracking": None}

@@ -10,13 +10,16 @@ import torch
 
 from lossbench.config.compose import compose
 from lossbench.errors import CannotServe, UserError
-from lossbench.runs.prepare import direction_of, draw, prepare
+from lossbench.evaluation.catalogue import AddedMetric
+from lossbench.runs.metrics import added_facts, build_metrics
+from lossbench.runs.prepare import draw, prepare_job
 from lossbench.runs.validate import check
 
 SMALL = ["data.positives=40", "data.negatives=120", "data.test_rows=50", "data.batch_size=32", "model.widths=[4]"]
 FOCAL = "lossbench.objective.losses.focus.Focal"
 EXTERNAL = "lossbench.objective.losses.external.External"
 MODEL = {"_target_": "lossbench.models.external.external", "_partial_": True}
+KAPPA = {"_target_": "torchmetrics.CohenKappa", "_partial_": True}
 TIMER = {"_target_": "lightning.pytorch.callbacks.Timer", "duration": "00:00:01:00"}
 
 
@@ -205,8 +208,8 @@ def test_weights_may_be_doubled_on_purpose(iris: dict[str, Any]) -> None:
 
 def test_metrics_of_three_classes_select_there(iris: dict[str, Any]) -> None:
     config = changed(iris, {"select.metric": "val/auroc_micro"})
-    assert prepare(config).rule.maximize
-    assert not prepare(changed(iris, {"select.metric": "val/log_loss"})).rule.maximize
+    assert prepare_job(config).rule.maximize
+    assert not prepare_job(changed(iris, {"select.metric": "val/log_loss"})).rule.maximize
 
 
 @pytest.mark.parametrize(
@@ -215,16 +218,16 @@ def test_metrics_of_three_classes_select_there(iris: dict[str, Any]) -> None:
 def test_batch_normalisation_needs_two_rows(rings: dict[str, Any], size: int | None, fits: bool) -> None:
     config = changed(rings, {"model.normalization": "batch", "data.batch_size": size})
     if fits:
-        prepare(config)
+        prepare_job(config)
         return
     with pytest.raises(UserError, match=f"^data.batch_size={size} leaves a batch of one"):
-        prepare(config)
+        prepare_job(config)
     # Without it, or with another normalisation, a single row is a batch.
-    prepare(changed(config, {"model.normalization": "layer"}))
+    prepare_job(changed(config, {"model.normalization": "layer"}))
 
 
 def test_a_job_holds_what_the_config_says(rings: dict[str, Any]) -> None:
-    job = prepare(changed(rings, {"seed": 7, "trainer.precision": "64-true", "loss.gamma": 3}))
+    job = prepare_job(changed(rings, {"seed": 7, "trainer.precision": "64-true", "loss.gamma": 3}))
     assert (job.seed, job.epochs, job.dtype) == (7, 20, torch.float64)
     assert float(job.objective.loss.gamma) == 3
     assert {parameter.dtype for parameter in job.network.parameters()} == {torch.float64}
@@ -235,7 +238,7 @@ def test_a_job_holds_what_the_config_says(rings: dict[str, Any]) -> None:
 def test_preparing_twice_gives_two_equal_jobs(rings: dict[str, Any]) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    one, other = prepare(rings), prepare(rings)
+    one, other = prepare_job(rings), prepare_job(rings)
     assert torch.equal(torch.get_rng_state(), before)
     assert one.network is not other.network
     for left, right in zip(one.network.parameters(), other.network.parameters(), strict=True):
@@ -251,7 +254,7 @@ def test_the_config_is_left_as_it_was(rings: dict[str, Any]) -> None:
 
 def test_jobs_of_one_seed_differ_in_their_objective_alone(rings: dict[str, Any]) -> None:
     other = compose([*SMALL, "loss=brier", "regularizer=l2", "weighting=balanced"])
-    one, two = prepare(rings), prepare(other)
+    one, two = prepare_job(rings), prepare_job(other)
     assert one.dataset.digest == two.dataset.digest
     assert (one.dataset.train.index == two.dataset.train.index).all()
     for left, right in zip(one.network.parameters(), two.network.parameters(), strict=True):
@@ -259,19 +262,44 @@ def test_jobs_of_one_seed_differ_in_their_objective_alone(rings: dict[str, Any])
 
 
 def test_a_plain_class_from_elsewhere_is_a_model(iris: dict[str, Any]) -> None:
-    job = prepare(changed(iris, {"model": {**MODEL, "module": {"_target_": "torch.nn.Linear", "_partial_": True}}}))
+    job = prepare_job(changed(iris, {"model": {**MODEL, "module": {"_target_": "torch.nn.Linear", "_partial_": True}}}))
     assert job.network.weight.shape == (3, 4)
 
 
-def test_a_metric_says_which_way_it_is_better(iris: dict[str, Any]) -> None:
+COST = {
+    "_target_": "lossbench.evaluation.function_metric.FunctionMetric",
+    "function": {"_target_": "sklearn.metrics.hamming_loss", "_partial_": True},
+    "reads": "labels",
+    "higher_is_better": False,
+}
+HAMMING = {"_target_": "torchmetrics.HammingDistance", "_partial_": True}
+
+
+def test_an_added_metric_says_which_way_it_is_better_and_what_matters(iris: dict[str, Any]) -> None:
     task = draw(iris).task
-    cost = {
-        "_target_": "lossbench.evaluation.function_metric.FunctionMetric",
-        "function": {"_target_": "sklearn.metrics.hamming_loss", "_partial_": True},
-        "reads": "labels",
-        "higher_is_better": False,
+    added = {"cost": COST, "kappa": {**KAPPA, "rope": 0.05}, "hamming": {**HAMMING, "better": "max"}}
+    config = changed(iris, {"metrics": {**iris["metrics"], **added}})
+    assert added_facts(config["metrics"], task) == {
+        "cost": AddedMetric("min"),
+        "kappa": AddedMetric("max", 0.05),
+        "hamming": AddedMetric("max"),  # what its YAML says wins
     }
-    config = changed(iris, {"metrics": {**iris["metrics"], "cost": cost}})
-    assert direction_of(config, "test/cost", task) == "min"
-    assert direction_of(config, "test/accuracy", task) == "max"
-    assert direction_of(config, "test/unknown", task) is None
+    assert added_facts(iris["metrics"], task) == {}
+    assert {"cost", "kappa", "hamming"} < set(build_metrics(config["metrics"], task))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"kappa": {**KAPPA, "better": "up"}}, r"metrics\.kappa\.better is max or min, got 'up'"),
+        ({"kappa": {**KAPPA, "rope": -1}}, r"metrics\.kappa\.rope is null or a number >= 0, got -1"),
+        ({"auroc": {**KAPPA, "rope": 0.1}}, r"metrics\.auroc\.rope is for metrics of your own.*compare\.rope=0\.1"),
+        ({"f1": {**KAPPA, "better": "min"}}, r"metrics\.f1\.better is for .*: say compare\.direction=min"),
+    ],
+)
+def test_facts_of_metrics_are_checked_before_training(
+    iris: dict[str, Any], metrics: dict[str, Any], message: str
+) -> None:
+    config = changed(iris, {"metrics": {**iris["metrics"], **metrics}})
+    with pytest.raises(UserError, match=message):
+        check(config, draw(config))

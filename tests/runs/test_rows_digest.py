@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lossbench.data.table import Table
-from lossbench.runs.record import rows_tags
+from lossbench.runs.description import rows_tags
 
 
 def test_a_given_split_has_the_same_rows_for_every_seed(tmp_path: Path) -> None:

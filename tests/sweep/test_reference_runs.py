@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from lossbench.data.iris import Iris
-from lossbench.runs import dataset_cache, record
+from lossbench.runs import dataset_cache, record, settings
 from lossbench.sweep import reference_runs
 from lossbench.tracking.run import RunRecord
 
@@ -20,8 +20,9 @@ def test_how_training_batches_its_rows_makes_no_second_reference(monkeypatch: py
         return SimpleNamespace(finish=lambda values: None)
 
     monkeypatch.setattr(RunRecord, "start", start)
-    monkeypatch.setattr(record, "store_of", lambda config: None)
-    monkeypatch.setattr(dataset_cache, "dataset", lambda config: Iris(split_seed=config["seed"]).prepare())
+    monkeypatch.setattr(record, "store_of", lambda settings: None)
+    monkeypatch.setattr(settings, "read_settings", lambda config: None)
+    monkeypatch.setattr(dataset_cache, "dataset_of", lambda data, seed: Iris(split_seed=seed).prepare())
     configs = [
         {
             "seed": seed,

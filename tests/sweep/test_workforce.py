@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lossbench.sweep.workforce import Crew
+from lossbench.sweep.workforce import Workforce
 
 
 class Threads(ThreadPoolExecutor):
@@ -22,14 +22,14 @@ class Threads(ThreadPoolExecutor):
         self.abandoned = True
 
 
-def crew(workers: Any) -> Crew:
+def workforce(workers: Any) -> Workforce:
     launcher: Any = None  # nothing is launched
-    return Crew(launcher, workers)
+    return Workforce(launcher, workers)
 
 
 def test_without_processes_work_is_done_when_it_is_waited_for() -> None:
     done: list[int] = []
-    finish = crew(None).share(done.extend, [1, 2])
+    finish = workforce(None).share(done.extend, [1, 2])
     assert done == []
     finish()
     assert done == [1, 2]
@@ -41,7 +41,7 @@ def test_every_process_begins_its_share_at_once(tmp_path: Path) -> None:
             (tmp_path / name).touch()
 
     with Threads(2) as threads:
-        finish = crew(threads).share(touch, ["a", "b", "c"])
+        finish = workforce(threads).share(touch, ["a", "b", "c"])
         threads.shutdown()
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
         finish()
@@ -56,7 +56,7 @@ def test_a_share_that_fails_is_raised_when_no_other_goes_on(tmp_path: Path) -> N
         (tmp_path / "b").touch()
 
     with Threads(2) as threads:
-        finish = crew(threads).share(work, ["a", "b"])
+        finish = workforce(threads).share(work, ["a", "b"])
         with pytest.raises(ValueError, match="no a"):
             finish()
         assert (tmp_path / "b").exists()

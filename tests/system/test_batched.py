@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lossbench.cli.main import dispatch
+from commands import Command
 from lossbench.config.compose import compose
+from lossbench.runs import engines
 from lossbench.sweep import stacks
 from lossbench.tracking import read
 from lossbench.tracking.read import history
 from lossbench.tracking.store.open import Store, open_store
 
 QUICK = ("trainer.max_epochs=3", "data.test_rows=400", "data.negatives=600", "data.positives=60")
-Command = Callable[..., tuple[int, str, str]]
 # Figures that depend on the clock.
 TIMED = ("metrics.seconds",)
 
@@ -33,25 +32,9 @@ def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(
-    mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    """Run a sweep in this process, where imports cost nothing."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        given = ["-m", *arguments, f"paths.mlruns={mlruns}"]
-        monkeypatch.setattr(sys, "argv", ["lossbench", *given])
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            status = dispatch(given)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return status, *capsys.readouterr()
-
-    return run
+def command(command: Command, mlruns: Path) -> Command:
+    """Run a sweep over the store of this file."""
+    return lambda *arguments: command("-m", *arguments, f"paths.mlruns={mlruns}")
 
 
 def swept(store: Store) -> pd.DataFrame:
@@ -192,7 +175,7 @@ def test_an_interrupted_stack_is_killed_with_its_params(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stacks, "_fit", interrupted)
+    monkeypatch.setattr(engines, "train_as_stack", interrupted)
     status, out, err = command("loss=focal", "seed=0,1", *QUICK)
     assert (status, err.splitlines()[-1]) == (130, "lossbench: interrupted")
     assert "no job finished" in out
@@ -252,10 +235,10 @@ def test_a_stack_is_cut_for_every_process_and_kinds_stay_together() -> None:
             made = compose(["loss=focal", f"loss.gamma={gamma}", f"seed={seed}", "data.test_rows=50"])
             made["trainer"] = base["trainer"]
             configs.append(made)
-    assert [len(places) for _, places in stacks.plan(configs, processes=1, replicates=256)] == [12]
-    assert [len(places) for _, places in stacks.plan(configs, processes=2, replicates=256)] == [6, 6]
-    assert [len(places) for _, places in stacks.plan(configs, processes=2, replicates=5)] == [3, 3, 3, 3]
-    chunks = stacks.plan(configs, processes=2, replicates=256)
+    assert [len(places) for _, places in stacks.plan_stacks(configs, processes=1, replicates=256)] == [12]
+    assert [len(places) for _, places in stacks.plan_stacks(configs, processes=2, replicates=256)] == [6, 6]
+    assert [len(places) for _, places in stacks.plan_stacks(configs, processes=2, replicates=5)] == [3, 3, 3, 3]
+    chunks = stacks.plan_stacks(configs, processes=2, replicates=256)
     assert sorted(place for _, places in chunks for place in places) == list(range(12))
 
 
@@ -264,7 +247,7 @@ def test_chunks_go_from_seeds_to_seeds_with_all_kinds(monkeypatch: pytest.Monkey
     monkeypatch.setattr(stacks, "_SEEDS_TOGETHER", 2)
     short = ("trainer.max_epochs=2", "data.test_rows=50")
     configs = [compose([f"loss={loss}", f"seed={seed}", *short]) for loss in ("focal", "brier") for seed in range(6)]
-    chunks = stacks.plan(configs, processes=1, replicates=4)
+    chunks = stacks.plan_stacks(configs, processes=1, replicates=4)
     found = [[(configs[place]["choices"]["loss"], configs[place]["seed"]) for place in places] for _, places in chunks]
     assert found == [[(loss, seed) for loss in ("focal", "brier") for seed in two] for two in ((0, 1), (2, 3), (4, 5))]
 

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from lossbench.cli.main import dispatch
+from commands import TINY, run_command
 from lossbench.errors import UserError
-from lossbench.sweep.cluster import pool
-from lossbench.sweep.stacks import gathered
+from lossbench.sweep.cluster import submitting_to
+from lossbench.sweep.stacks import regrouped
 from lossbench.tracking import read
 from lossbench.tracking.store.open import open_store
 
-TINY = ("trainer.max_epochs=2", "data.test_rows=200", "data.negatives=150", "data.positives=30")
 
-
-def test_single_jobs_aregathered_for_each_worker_and_stacks_stay() -> None:
+def test_single_jobs_are_regrouped_for_each_worker_and_stacks_stay() -> None:
     chunks = [(None, [0, 1, 2]), ("a", [3]), ("b", [4]), ("a", [5]), ("a", [6]), (None, [7])]
-    assert gathered(chunks, 2) == [(None, [0, 1, 2]), (None, [7]), ("a", [3, 6]), ("a", [5]), ("b", [4])]
+    assert regrouped(chunks, 2) == [(None, [0, 1, 2]), (None, [7]), ("a", [3, 6]), ("a", [5]), ("b", [4])]
 
 
 def test_wrong_parameters_are_the_users(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     with (
         pytest.raises(UserError, match=r"hydra.launcher.parameters: .*nothing"),
-        pool("local", tmp_path, {"nothing": 1}),
+        submitting_to("local", tmp_path, {"nothing": 1}),
     ):
         pass
 
 
 def test_without_submitit_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UserError, match=r"pip install 'lossbench\[cluster\]'"), pool("local", tmp_path, {}):
+    with pytest.raises(UserError, match=r"pip install 'lossbench\[cluster\]'"), submitting_to("local", tmp_path, {}):
         pass
 
 
@@ -50,11 +47,7 @@ def test_a_sweep_by_the_local_executor_is_what_it_is_here(
     for launcher in ("submitit_local", "basic"):
         given = ["-m", f"hydra/launcher={launcher}", "loss=cross_entropy,focal", "seed=range(4)", *TINY,
                  "trainer.precision=64-true", f"paths.mlruns={tmp_path / 'mlruns'}"]  # fmt: skip
-        monkeypatch.setattr(sys, "argv", ["lossbench", *given])
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        assert dispatch(given) == 0
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        assert run_command(*given) == 0
         runs = read.runs(store, read.last_sweep(store).id)
         tables.append(runs[runs["role"] == "run"].set_index("name")["metrics.test/log_loss"].sort_index())
     assert "Traceback" not in capfd.readouterr().err

@@ -8,25 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import pytest
 
-from lossbench.cli.main import VERBS, dispatch
+from commands import Command, Ended
+from lossbench.cli.main import VERBS
 from lossbench.tracking import read
 from lossbench.tracking.store.open import Store, open_store
-
-
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
 
 QUICK = ("trainer.max_epochs=2", "data.test_rows=400", "data.negatives=600", "data.positives=60")
 
@@ -45,29 +35,12 @@ def store(mlruns: Path) -> Store:
 
 
 @pytest.fixture
-def lossbench(
-    mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    """Run the console command in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
+def lossbench(command: Command, mlruns: Path) -> Command:
+    """Run the console command over the store of this file."""
 
     def run(*arguments: str) -> Ended:
-        given = [*arguments]
-        if not given or given[0] not in ("compare", "ui"):
-            given.append(f"paths.mlruns={mlruns}")
-        else:
-            given += ["--mlruns", str(mlruns)]
-        monkeypatch.setattr(sys, "argv", ["lossbench", *given])
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        capsys.readouterr()
-        try:
-            status = dispatch(given)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        out, err = capsys.readouterr()
-        return Ended(status, out, err)
+        verb = arguments[:1] in (("compare",), ("ui",))
+        return command(*arguments, *(["--mlruns", str(mlruns)] if verb else [f"paths.mlruns={mlruns}"]))
 
     return run
 

@@ -12,17 +12,14 @@ import io
 import json
 import os
 import signal
-import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lossbench.cli.main import dispatch
+from commands import Command, Ended, run_command
 from lossbench.config.compose import compose
 from lossbench.config.identity import flatten
 from lossbench.tracking.store.open import open_store
@@ -70,12 +67,6 @@ NESTED = [
     *("[" * 40 + "]" * 40, "[" * 40, "{a:" * 20 + "1" + "}" * 20),
 ]
 PREFIXES = ("", "", "", "", "", "+", "++", "~")
-
-
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
 
 
 @functools.cache
@@ -151,7 +142,7 @@ class Overtime(BaseException):
 
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ended]:
+def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Run commands in this process, in a folder of their own, with a limit of time."""
     folder = tmp_path_factory.mktemp("hostile")
     open_store(folder / "mlruns")
@@ -163,22 +154,18 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ended]:
     def run(*arguments: str) -> Ended:
         given = [*TINY, *arguments, f"paths.mlruns={folder / 'mlruns'}"]
         given = ["-m", *(text for text in given if text != "-m")] if "-m" in given else given
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
-        argv, here = sys.argv, Path.cwd()
+        here = Path.cwd()
         out, err = io.StringIO(), io.StringIO()
-        sys.argv = ["lossbench", *given]
         os.chdir(folder)
-        signal.signal(signal.SIGALRM, late)
+        before = signal.signal(signal.SIGALRM, late)
         signal.alarm(120)
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                status = dispatch(given)
+                status = run_command(*given)
         finally:
             signal.alarm(0)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            sys.argv = argv
+            signal.signal(signal.SIGALRM, before)
             os.chdir(here)
         return Ended(status, out.getvalue(), err.getvalue())
 
@@ -188,19 +175,19 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ended]:
 EASY = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
-def require_one_line(command: Callable[..., Ended], arguments: list[str]) -> None:
+def require_one_line(command: Command, arguments: list[str]) -> None:
     ended = command(*arguments)
     assert complaint(ended) is None, json.dumps([complaint(ended), arguments, ended.err[-2000:]], indent=1)
 
 
 @settings(EASY, max_examples=30, derandomize=True)
 @given(arguments=commands())
-def test_whatever_is_typed_ends_in_one_line(command: Callable[..., Ended], arguments: list[str]) -> None:
+def test_whatever_is_typed_ends_in_one_line(command: Command, arguments: list[str]) -> None:
     require_one_line(command, arguments)
 
 
 @pytest.mark.slow(sample=False)
 @settings(EASY, max_examples=1000)
 @given(arguments=commands())
-def test_much_that_is_typed_ends_in_one_line(command: Callable[..., Ended], arguments: list[str]) -> None:
+def test_much_that_is_typed_ends_in_one_line(command: Command, arguments: list[str]) -> None:
     require_one_line(command, arguments)

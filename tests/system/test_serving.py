@@ -12,7 +12,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +22,8 @@ import torch
 from mlflow.pyfunc import load_model
 from numpy.testing import assert_allclose
 
+from commands import Command, Ended, run_command
 from lossbench.cli.explain import HEAD, _fitting
-from lossbench.cli.main import dispatch
 from lossbench.errors import UserError
 from lossbench.inference import model_file
 from lossbench.runs.find import best_of, find_run
@@ -32,14 +31,6 @@ from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.store.open import Store, open_store
 
-
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
 VERBS = ("export", "predict", "evaluate", "explain")
 DATA = ("data=table", "data.target=churned", "data.categorical=[zone]")
 
@@ -75,25 +66,13 @@ def table() -> pd.DataFrame:
 RAW = ["age", "pays", "zone", "plan", "since"]
 
 
-def command(*arguments: str) -> int:
-    """Run the console command in this process."""
-    before, given = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}, sys.argv
-    sys.argv = ["lossbench", *arguments]
-    try:
-        return dispatch(arguments)
-    finally:
-        sys.argv = given
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("serving")
     mlruns, path = folder / "mlruns", folder / "churn.csv"
     table().to_csv(path, index=False)
     data = (*DATA, f"data.path={path}", "data.batch_size=64")
-    status = command(
+    status = run_command(
         "-m", *data, "loss=cross_entropy,focal", "seed=0,1", "model.widths=[4]", "trainer.max_epochs=3",
         "compare.explain=true", f"paths.mlruns={mlruns}",
     )  # fmt: skip
@@ -105,16 +84,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture
-def lossbench(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Command:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def run(*arguments: str) -> Ended:
-        capsys.readouterr()
-        status = command(*arguments, "--mlruns", str(project.store.mlruns))
-        return Ended(status, *capsys.readouterr())
-
-    return run
+def lossbench(project: Project, command: Command) -> Command:
+    """Run a verb over the store of this file."""
+    return lambda *arguments: command(*arguments, "--mlruns", str(project.store.mlruns))
 
 
 def one_line(ended: Ended) -> str:
@@ -380,7 +352,7 @@ def test_wrong_input_is_one_line(
 
 def test_a_run_exports_its_model_on_request(lossbench: Command, project: Project) -> None:
     data = (*DATA, f"data.path={project.table}", "seed=7", "trainer.max_epochs=1")
-    assert command(*data, "export=true", f"paths.mlruns={project.store.mlruns}") == 0
+    assert run_command(*data, "export=true", f"paths.mlruns={project.store.mlruns}") == 0
     (run,) = read.search(project.store, "params.seed = '7'")
     (logged,) = project.store.client.get_run(run.info.run_id).outputs.model_outputs
     assert project.store.client.get_logged_model(logged.model_id).name == "model"
@@ -400,9 +372,9 @@ def test_a_run_with_parts_of_ones_own_is_told_how_to_export(
         data = (*DATA, f"data.path={project.table}", "seed=8", "trainer.max_epochs=1")
         own = (*data, "model=mine", f"paths.mlruns={project.store.mlruns}")
         capsys.readouterr()
-        assert command(*own, "export=true") == 2
+        assert run_command(*own, "export=true") == 2
         assert "model names 'mine.Mine', which is no part of lossbench or torch" in capsys.readouterr().err
-        assert command(*own) == 0
+        assert run_command(*own) == 0
         (run,) = read.search(project.store, "params.seed = '8'")
         assert "allow it with --trust" in one_line(lossbench("predict", run.info.run_id, str(project.table)))
         ended = lossbench("export", run.info.run_id, "--trust", "--code", "mine.py", "--register", "mine")

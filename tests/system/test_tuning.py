@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from commands import Command, Ended
 from lossbench.cli.main import dispatch
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
@@ -23,7 +23,6 @@ from lossbench.tracking.store.open import Store, open_store
 from lossbench.tracking.unfinished import SUPERSEDED
 
 QUICK = ("trainer.max_epochs=2", "data.test_rows=100", "data.negatives=150", "data.positives=50")
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -34,24 +33,14 @@ def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(
-    mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    """Tune in this process, where imports cost nothing."""
-    monkeypatch.chdir(tmp_path)
+def command(command: Command, mlruns: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Tune over the store of this file, or compare what was tuned."""
     monkeypatch.setenv("COLUMNS", "140")
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        given = [*arguments] if arguments[0] == "compare" else ["-m", "tuning=optuna", *QUICK, *arguments]
-        given += ["--mlruns", str(mlruns)] if arguments[0] == "compare" else [f"paths.mlruns={mlruns}"]
-        monkeypatch.setattr(sys, "argv", ["lossbench", *given])
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            status = dispatch(given)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return status, *capsys.readouterr()
+    def run(*arguments: str) -> Ended:
+        if arguments[0] == "compare":
+            return command(*arguments, "--mlruns", str(mlruns))
+        return command("-m", "tuning=optuna", *QUICK, *arguments, f"paths.mlruns={mlruns}")
 
     return run
 

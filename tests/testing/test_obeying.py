@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from lossbench.errors import UserError
-from lossbench.testing.cases import cases
+from lossbench.testing.cases import find_cases
 from lossbench.testing.checks import LawBroken, check_close, check_finite, check_gradient, check_refuses
-from lossbench.testing.laws import KINDS, laws, obey
+from lossbench.testing.laws import KINDS, laws_of, obey
 
 CONF = Path(__file__).parents[2] / "conf"
 BROKEN = """
@@ -45,7 +45,7 @@ def case_of(folder, function, facts="", task="two"):
         f"function: {{_target_: broken_losses.{function}, _partial_: true}}\n"
         f"reads: positive_prob\ntarget: indicator\n{facts}"
     )
-    (found,) = [case for case in cases(path) if case.task_name == task]
+    (found,) = [case for case in find_cases(path) if case.task_name == task]
     return found
 
 
@@ -77,7 +77,7 @@ def folder(tmp_path, monkeypatch):
 )
 def test_names_the_law_and_the_values(folder, function, facts, law, values):
     case = case_of(folder, function, facts)
-    (broken,) = [each for each in laws("loss") if each.__name__ == law]
+    (broken,) = [each for each in laws_of("loss") if each.__name__ == law]
     with pytest.raises(LawBroken, match=values) as told:
         obey(broken, case)
     assert str(told.value).startswith(f"loss/broken for 2 classes breaks the law `{law.replace('_', ' ')}`: ")
@@ -86,22 +86,22 @@ def test_names_the_law_and_the_values(folder, function, facts, law, values):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_laws_are_found_in_the_order_of_their_module(kind):
-    names = [law.__name__ for law in laws(kind)]
+    names = [law.__name__ for law in laws_of(kind)]
     assert len(names) >= 4
     assert all(not name.startswith("_") for name in names)
 
 
 def test_refuses_what_is_not_there(tmp_path):
     with pytest.raises(UserError, match="there are laws for loss, weighting, .*, got 'optimizer'"):
-        laws("optimizer")
+        laws_of("optimizer")
     with pytest.raises(UserError, match=r"no YAML matches .*none\.yaml"):
-        cases(tmp_path / "conf" / "loss" / "none.yaml")
+        find_cases(tmp_path / "conf" / "loss" / "none.yaml")
     with pytest.raises(UserError, match="variants of fokal, of which"):
-        cases(CONF / "loss" / "focal.yaml", {"fokal": [{"gamma": 0}]})
+        find_cases(CONF / "loss" / "focal.yaml", {"fokal": [{"gamma": 0}]})
 
 
 def test_a_case_names_its_setting():
-    found = cases(CONF / "loss" / "focal.yaml", {"focal": [{"gamma": 0.5}]})
+    found = find_cases(CONF / "loss" / "focal.yaml", {"focal": [{"gamma": 0.5}]})
     assert [str(case) for case in found] == ["focal-two", "focal-four", "focal-gamma=0.5-two", "focal-gamma=0.5-four"]
     assert found[2].described == "loss/focal at gamma=0.5 for 2 classes"
     assert found[2].bound().gamma == 0.5
@@ -126,8 +126,8 @@ def test_checks_speak_in_values():
 
 def test_laws_need_no_pytest():
     code = (
-        "import sys; sys.modules['pytest'] = None; from lossbench.testing.laws import KINDS, laws;"
-        "print(*(len(laws(kind)) > 3 for kind in KINDS))"
+        "import sys; sys.modules['pytest'] = None; from lossbench.testing.laws import KINDS, laws_of;"
+        "print(*(len(laws_of(kind)) > 3 for kind in KINDS))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True"] * len(KINDS)

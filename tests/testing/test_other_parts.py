@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from lossbench.testing.cases import cases
+from lossbench.testing.cases import find_cases
 from lossbench.testing.checks import LawBroken
-from lossbench.testing.laws import laws, obey
+from lossbench.testing.laws import laws_of, obey
 
 PARTS = """
 import numpy as np
@@ -111,9 +111,9 @@ def test_names_the_law_and_the_values(folder, group, kind, law, values):
     (folder / "own_parts.py").write_text(PARTS)
     path = folder / "conf" / group / "mine.yaml"
     path.write_text(YAML[group].format(kind))
-    (broken,) = [each for each in laws(group) if each.__name__ == law]
+    (broken,) = [each for each in laws_of(group) if each.__name__ == law]
     with pytest.raises(LawBroken, match=values) as told:
-        obey(broken, cases(path)[0])
+        obey(broken, find_cases(path)[0])
     assert f"breaks the law `{law.replace('_', ' ')}`" in str(told.value)
 
 
@@ -123,6 +123,6 @@ def test_what_is_sound_is_left_alone(folder, group, kind):
     (folder / "own_parts.py").write_text(PARTS)
     path = folder / "conf" / group / "mine.yaml"
     path.write_text(YAML[group].format(kind))
-    for case in cases(path):
-        for law in laws(group):
+    for case in find_cases(path):
+        for law in laws_of(group):
             obey(law, case)

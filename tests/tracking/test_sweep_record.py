@@ -10,7 +10,6 @@ import pytest
 from mlflow.protos.databricks_pb2 import INVALID_STATE
 
 from lossbench.tracking import read
-from lossbench.tracking import read as histories
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.store.client import MlflowException
@@ -123,7 +122,7 @@ def test_every_part_is_tried_whatever_became_of_the_others(
 
     sweep = SweepRecord.open(store, "losses", objectives=OBJECTIVES)
     job(sweep, "focal", 0)
-    monkeypatch.setattr(histories, "mean_curve", broken)
+    monkeypatch.setattr("lossbench.tracking.sweep.mean_curve", broken)
     with pytest.raises(MlflowException, match="no history"):
         sweep.close("FINISHED", note="answer")
     found = store.client.search_runs([store.experiment_id])

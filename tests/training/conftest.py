@@ -22,6 +22,7 @@ from lossbench.training.fit import Fit
 from lossbench.training.job import Job
 from lossbench.training.lightning.trainer import fit
 from lossbench.training.selection import Rule
+from lossbench.training.settings import TrainerSettings
 
 CPU = {"accelerator": "cpu", "devices": 1}
 SMALL = partial(Mlp, widths=(5, 4))
@@ -92,7 +93,7 @@ def train() -> Callable[..., Fit]:
 
     def run(job: Job, settings: dict[str, Any] | None = None, **others: Any) -> Fit:
         precision = "64-true" if job.dtype == torch.float64 else "32-true"
-        return fit(job, {**CPU, "precision": precision, **(settings or {})}, **others)
+        return fit(job, TrainerSettings.read({"precision": precision, **(settings or {})}), **others)
 
     return run
 

@@ -12,7 +12,7 @@ import torch
 from sklearn import metrics as sk
 from torch import nn
 
-from lossbench.data.order import order
+from lossbench.data.order import shuffled_order
 from lossbench.models.mlp import Mlp
 from lossbench.objective.losses.likelihood import cross_entropy
 from lossbench.objective.regularizers.weights import L1, L2
@@ -43,7 +43,9 @@ def plain_loop(job: Any, optimizer: Any, batch_size: int | None, after_backward:
     steps = optimizer(network.parameters())
     for epoch in range(job.epochs):
         rows = (
-            order(job.seed, epoch, len(y)) if batch_size is not None and batch_size < len(y) else torch.arange(len(y))
+            shuffled_order(job.seed, epoch, len(y))
+            if batch_size is not None and batch_size < len(y)
+            else torch.arange(len(y))
         )
         total = 0.0
         for batch in rows.split(batch_size or len(y)):
@@ -176,7 +178,7 @@ def test_accumulated_batches_step_once(make_job, train, rings) -> None:
     network = as_sequential(job.network)
     x, y = torch.as_tensor(rings.train.x), torch.as_tensor(rings.train.y)
     steps = optimizer(network.parameters())
-    batches = order(0, 0, len(y)).split(64)
+    batches = shuffled_order(0, 0, len(y)).split(64)
     for pair in (batches[:2], batches[2:]):
         steps.zero_grad()
         sum(plain_loss(network(x[batch]), y[batch]) / 2 for batch in pair).backward()
@@ -196,7 +198,7 @@ def test_a_proximal_step_follows_every_step_of_the_optimizer(make_job, train, ri
     trained = [(name, p) for name, p in job.network.named_parameters() if p.requires_grad]
     copies = dict(zip((name for name, _ in trained), (p for p in network.parameters() if p.requires_grad), strict=True))
     x, y = torch.as_tensor(rings.train.x), torch.as_tensor(rings.train.y)
-    batches = order(0, 0, len(y)).split(64)
+    batches = shuffled_order(0, 0, len(y)).split(64)
     for pair in (batches[:2], batches[2:]):
         network.zero_grad()
         sum(plain_loss(network(x[batch]), y[batch]) / 2 for batch in pair).backward()
@@ -221,7 +223,7 @@ def test_the_weighted_objective_is_the_one_that_is_trained(make_job, train, ring
     class_weight = torch.tensor(counts.sum() / (2 * counts))
     two = lambda scores: torch.cat([torch.zeros_like(scores), scores], dim=1)  # noqa: E731
     for epoch in range(2):
-        for batch in order(0, epoch, len(y)).split(64):
+        for batch in shuffled_order(0, epoch, len(y)).split(64):
             steps.zero_grad()
             nn.functional.cross_entropy(two(network(x[batch])), y[batch], weight=class_weight).backward()
             steps.step()

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lossbench import randomness
-from lossbench.data.order import order
+from lossbench.data.order import shuffled_order
 from lossbench.models.mlp import Mlp
 from lossbench.objective.losses.focus import Focal
 from lossbench.objective.losses.likelihood import Brier, cross_entropy
@@ -91,7 +91,7 @@ def test_losses_of_one_seed_share_weights_and_batches(make_job, train, rings, mo
     # And they are the batches of the stream `order`, epoch by epoch.
     assert [len(y) for _, y in first.seen] == 2 * [64, 64, 64, 48]
     for epoch in (0, 1):
-        rows = order(0, epoch, len(rings.train)).numpy()
+        rows = shuffled_order(0, epoch, len(rings.train)).numpy()
         ours = torch.cat([y for _, y in first.seen[epoch * 4 : epoch * 4 + 4]])
         assert torch.equal(ours, torch.as_tensor(rings.train.y[rows]))
 

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from lossbench.data.dataset import Dataset, Rows
-from lossbench.data.order import order
+from lossbench.data.order import shuffled_order
 from lossbench.errors import CannotServe
 from lossbench.objective.losses.focus import Focal
 from lossbench.objective.losses.likelihood import cross_entropy
@@ -79,7 +79,7 @@ def test_batches_are_weighted_as_a_loop_would(make_job: MakeJob, train: Callable
     weight = torch.as_tensor(weights(len(y)))
     sgd = torch.optim.SGD(network.parameters(), lr=0.1)
     for epoch in range(job.epochs):
-        for batch in order(job.seed, epoch, len(y)).split(64):
+        for batch in shuffled_order(job.seed, epoch, len(y)).split(64):
             sgd.zero_grad()
             losses = F.binary_cross_entropy_with_logits(network(x[batch])[:, 0], y[batch].double(), reduction="none")
             ((losses * weight[batch]).sum() / weight[batch].sum()).backward()

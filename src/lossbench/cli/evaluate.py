@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +18,7 @@ from lossbench.errors import UserError
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-    from lossbench.inference.assess import Judged
+    from lossbench.inference.assess import Assessment
     from lossbench.inference.predictor import Predictor
 
 
@@ -38,11 +38,11 @@ def main(arguments: Sequence[str]) -> int:
 
     store = store_from(given)
     predictor, found = predictor_from(store, given)
-    from lossbench.inference.assess import judge
+    from lossbench.inference.assess import assess
 
     target = given.target or str(predictor.config["data"].get("target", "target"))
     more = _collection(predictor) if given.trust else None
-    judged = judge(predictor, blocks_from(given, predictor), target, more)
+    judged = assess(predictor, blocks_from(given, predictor), target, more)
     recorded = store.client.get_run(found.run_id).data.metrics
     rows = [(name, value, recorded.get(f"test/{name}", float("nan"))) for name, value in judged.metrics.items()]
     if given.format == "json":
@@ -63,7 +63,7 @@ def _show(
     console: Console,
     table: str,
     rows: Sequence[tuple[str, float, float]],
-    judged: Judged,
+    judged: Assessment,
     thresholds: Mapping[str, float],
 ) -> None:
     shown = Table()
@@ -84,10 +84,9 @@ def _show(
 
 def _collection(predictor: Predictor) -> MetricCollection | None:
     """Return the torchmetrics that the run's config adds to lossbench's own, which are equal to 1e-8."""
-    from lossbench.runs.prepare import added_metrics, collection
+    from lossbench.runs.metrics import build_added_metrics
 
-    added: dict[str, Any] = added_metrics(predictor.config)
     try:
-        return collection({"metrics": added}, predictor.task) if added else None
+        return build_added_metrics(predictor.config["metrics"], predictor.task)
     except ImportError as error:
         raise UserError(f"the run's own metrics cannot be built: {error}") from error

@@ -31,35 +31,35 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("target", help="the column to predict")
     parser.add_argument("options", nargs="*", metavar="key=value", help="such as drop=[id], categorical=[zip]")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the YAML, as to conf/data/mine.yaml")
-    given = parser.parse_args(arguments)
-    options = dict(_option(text) for text in given.options)
+    parsed = parser.parse_args(arguments)
+    options = dict(_option(text) for text in parsed.options)
     with blame("inspect"):
-        source = Table(path=given.path, target=given.target, **options)
-        found = inspect(source)
-    if given.save is not None and given.save.exists():
-        raise UserError(f"{given.save} exists already: remove it or name another file")
+        source = Table(path=parsed.path, target=parsed.target, **options)
+        inspection = inspect(source)
+    if parsed.save is not None and parsed.save.exists():
+        raise UserError(f"{parsed.save} exists already: remove it or name another file")
     console = Console()
-    show(console, source, found)
-    text = as_yaml(source, found, options)
-    if given.save is None:
+    show(console, source, inspection)
+    text = as_yaml(source, inspection, options)
+    if parsed.save is None:
         console.print("\nconf/data/mine.yaml, for data=mine:", style="bold")
         console.print(text, markup=False, highlight=False, soft_wrap=True, end="")
         return 0
     try:
-        given.save.parent.mkdir(parents=True, exist_ok=True)
-        given.save.write_text(text, encoding="utf-8")
+        parsed.save.parent.mkdir(parents=True, exist_ok=True)
+        parsed.save.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{given.save} cannot be written: {error.strerror or error}") from error
-    console.print(f"saved {given.save}; train with: lossbench data={given.save.stem}", markup=False, soft_wrap=True)
+        raise UserError(f"{parsed.save} cannot be written: {error.strerror or error}") from error
+    console.print(f"saved {parsed.save}; train with: lossbench data={parsed.save.stem}", markup=False, soft_wrap=True)
     return 0
 
 
 def _option(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     key = key.removeprefix("data.")
-    known = [item.name for item in dataclasses.fields(Table) if item.name not in ("path", "target")]
-    if not equals or key not in known:
-        raise UserError(f"an option is key=value with one of {', '.join(known)}, got {text!r}")
+    names = [item.name for item in dataclasses.fields(Table) if item.name not in ("path", "target")]
+    if not equals or key not in names:
+        raise UserError(f"an option is key=value with one of {', '.join(names)}, got {text!r}")
     if not value.startswith("["):
         return key, _scalar(value)
     try:
@@ -78,27 +78,27 @@ def _scalar(value: str) -> Any:
     return read if boolean or (type(read) in (int, float, str) and read != "") or value in ("null", "~") else value
 
 
-def show(console: Console, source: Table, found: Inspection) -> None:
+def show(console: Console, source: Table, inspection: Inspection) -> None:
     """Print rows, classes, columns and what is remarkable."""
     written = ""
-    if found.layout is not None:
+    if inspection.layout is not None:
         names = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-        delimiter = names.get(found.layout.delimiter, repr(found.layout.delimiter))
-        comma = ", decimal comma" if found.layout.decimal == "," else ""
-        written = f" ({found.layout.encoding}, {delimiter}{comma})"
-    console.print(f"{source.path}{written}: {found.rows:,} rows, {len(found.columns)} feature columns, "
-                  f"{found.bytes_ / 1e6:,.1f} MB", markup=False, highlight=False)  # fmt: skip
-    classes = [f"{name} {count:,} ({count / found.rows:.1%})" for name, count in found.classes.items()]
+        delimiter = names.get(inspection.layout.delimiter, repr(inspection.layout.delimiter))
+        comma = ", decimal comma" if inspection.layout.decimal == "," else ""
+        written = f" ({inspection.layout.encoding}, {delimiter}{comma})"
+    console.print(f"{source.path}{written}: {inspection.rows:,} rows, {len(inspection.columns)} feature columns, "
+                  f"{inspection.bytes_ / 1e6:,.1f} MB", markup=False, highlight=False)  # fmt: skip
+    classes = [f"{name} {count:,} ({count / inspection.rows:.1%})" for name, count in inspection.classes.items()]
     counts = ", ".join(classes[:12])
     more = f" and {len(classes) - 12} more" if len(classes) > 12 else ""
-    positive = f"; positive: {list(found.classes)[1]}" if len(found.classes) == 2 else ""
-    console.print(f"target {source.target}: {len(found.classes)} classes: {counts}{more}{positive}", markup=False,
+    positive = f"; positive: {list(inspection.classes)[1]}" if len(inspection.classes) == 2 else ""
+    console.print(f"target {source.target}: {len(inspection.classes)} classes: {counts}{more}{positive}", markup=False,
                   highlight=False)  # fmt: skip
-    if found.imbalance >= 1.5:
-        console.print(f"imbalance: the largest class has {found.imbalance:.3g} times the rows of the smallest",
+    if inspection.imbalance >= 1.5:
+        console.print(f"imbalance: the largest class has {inspection.imbalance:.3g} times the rows of the smallest",
                       highlight=False)  # fmt: skip
-    if found.splits is not None:
-        sizes = ", ".join(f"{name} {size:,}" for name, size in found.splits.items())
+    if inspection.splits is not None:
+        sizes = ", ".join(f"{name} {size:,}" for name, size in inspection.splits.items())
         console.print(f"splits: {sizes}", highlight=False)
     shown = Shown(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     shown.add_column("column", overflow="fold", min_width=8)
@@ -106,7 +106,7 @@ def show(console: Console, source: Table, found: Inspection) -> None:
     for title in ("missing", "distinct", "features", "alone"):
         shown.add_column(title, justify="right", no_wrap=True)
     shown.add_column("values", overflow="fold")
-    for column in found.columns:
+    for column in inspection.columns:
         score = "–" if column.alone != column.alone else f"{column.alone:.3f}"
         missing = f"{column.missing:.1%}" if column.missing else ""
         values = f"{column.values}\n{column.note}" if column.note else column.values
@@ -114,27 +114,31 @@ def show(console: Console, source: Table, found: Inspection) -> None:
         shown.add_row(*(Text(cell) for cell in cells), style="yellow" if column.note else None)
     console.print(shown)
     console.print("features: columns that it becomes; alone: AUROC of this column by itself", style="dim")
-    for line in remarks(source, found):
+    for line in remarks(source, inspection):
         console.print(f"! {line}", style="yellow", markup=False, highlight=False)
 
 
-def remarks(source: Table, found: Inspection) -> list[str]:
+def remarks(source: Table, inspection: Inspection) -> list[str]:
     """Return what a person should look at before a comparison, one line each."""
     lines = []
-    if found.problem is not None:
-        lines.append(f"no split can be made of this table: {found.problem}")
-    if found.useless:
-        lines.append(f"nothing can be learnt from {_listed(found.useless)}: left out in the YAML below")
-    if found.leaks:
-        lines.append(f"AUROC of {LEAK} and more alone: {_listed(found.leaks)}; known before the target, or a leak?")
-    if found.straddling:
-        lines.append(f"{found.straddling:,} rows of validation and test have the features of a training row; rows that "
-                     "belong together stay together with data.group")  # fmt: skip
-    if found.repeated:
-        lines.append(f"{found.repeated:,} rows repeat an earlier one, target included")
-    if found.contradicting:
-        lines.append(f"{found.contradicting:,} rows have the features of a row of another class")
-    wide = [column.name for column in found.columns if column.kind == "categorical" and column.distinct > 1000
+    if inspection.problem is not None:
+        lines.append(f"no split can be made of this table: {inspection.problem}")
+    if inspection.useless:
+        lines.append(f"nothing can be learnt from {_listed(inspection.useless)}: left out in the YAML below")
+    if inspection.leaks:
+        lines.append(
+            f"AUROC of {LEAK} and more alone: {_listed(inspection.leaks)}; known before the target, or a leak?"
+        )
+    if inspection.straddling:
+        lines.append(
+            f"{inspection.straddling:,} rows of validation and test have the features of a training row; rows that "
+            "belong together stay together with data.group"
+        )
+    if inspection.repeated:
+        lines.append(f"{inspection.repeated:,} rows repeat an earlier one, target included")
+    if inspection.contradicting:
+        lines.append(f"{inspection.contradicting:,} rows have the features of a row of another class")
+    wide = [column.name for column in inspection.columns if column.kind == "categorical" and column.distinct > 1000
             and not column.identifier]  # fmt: skip
     if wide:
         lines.append(f"more than 1,000 categories, of which {source.max_categories - 1} are kept: {_listed(wide)}")
@@ -145,21 +149,21 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
-def as_yaml(source: Table, found: Inspection, options: Mapping[str, Any]) -> str:
+def as_yaml(source: Table, inspection: Inspection, options: Mapping[str, Any]) -> str:
     """Return a config of the group ``data`` for this table: what was given and found, over conf/data/table.yaml."""
     keys: dict[str, Any] = {"path": str(source.path), "target": source.target}
     keys |= {key: value for key, value in options.items() if key not in ("drop", "classes", "positive")}
-    keys["classes"] = list(found.classes)
-    drop = [*source.drop, *found.useless]
+    keys["classes"] = list(inspection.classes)
+    drop = [*source.drop, *inspection.useless]
     if drop:
         keys["drop"] = drop
-    comments = {"classes": "the last is positive" if len(found.classes) == 2 else "in the order of their indices"}
+    comments = {"classes": "the last is positive" if len(inspection.classes) == 2 else "in the order of their indices"}
     kinds = []
-    for column in found.columns:
+    for column in inspection.columns:
         missing = f", {column.missing:.1%} missing" if column.missing else ""
         note = f"; {column.note}" if column.note else ""
         kinds.append(f"#   {_comment(column.name)}: {column.kind}{missing}{note}")
-    header = [f"# {_comment(source.path)} as lossbench inspect understood it: {found.rows:,} rows", *kinds]
+    header = [f"# {_comment(source.path)} as lossbench inspect understood it: {inspection.rows:,} rows", *kinds]
     body = []
     for key, value in keys.items():
         line = yaml.safe_dump({key: value}, allow_unicode=True, default_flow_style=True, width=10**9).strip()[1:-1]

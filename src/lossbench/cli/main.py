@@ -21,10 +21,7 @@ from lossbench.errors import UserError
 from lossbench.processes import lifetime
 from lossbench.processes.lifetime import collect_rarely
 
-DONE, JOB_FAILED, USER_ERROR, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
-
-# Errors whose line says it all.
-EXPLAINED = ("SweepFailed", "StoreUnreachable", "BrokenProcessPool", "TerminatedWorkerError")
+DONE, INTERRUPTED, TERMINATED = 0, 130, 143
 
 # The module of each verb has `main(arguments) -> exit status`; it is imported when the verb is called.
 VERBS = {
@@ -62,7 +59,7 @@ def _train() -> int:
         from lossbench.sweep.preload import SWEEP
 
         workers.start_early(SWEEP)
-    # Hydra would print its own errors and leave with status 1; ours are one line and tell whose fault it was.
+    # Hydra would print its own errors and leave with status 1; ours are one line, and a status says whose fault it was.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra reads its flags before the overrides; -m is typed anywhere.
     sys.argv[1:] = sorted(map(_as_override, sys.argv[1:]), key=lambda argument: argument not in ("-m", "--multirun"))
@@ -96,14 +93,13 @@ def job(config: DictConfig) -> float | dict[str, float]:
     compose.make_importable(hydra.runtime.cwd)
     if hydra.mode == RunMode.MULTIRUN:
         from lossbench.processes.lifetime import die_with_parent, is_joblib_worker
-        from lossbench.runs.execute import run, try_out
+        from lossbench.runs.execute import score_of
         from lossbench.sweep.progress import tick
 
         if is_joblib_worker():
             die_with_parent()
         try:
-            plain = compose.plain(config, hydra.runtime.choices)
-            return try_out(plain) if plain["tracking"]["trial"] else run(plain).score
+            return score_of(compose.plain(config, hydra.runtime.choices))
         finally:
             tick(hydra.sweep.dir)
     try:
@@ -131,7 +127,7 @@ def _guarded(action: Callable[[], int], show_traceback: bool) -> int:
     except KeyboardInterrupt:
         return _say_interrupted()
     except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else DONE if leave.code is None else USER_ERROR
+        return leave.code if isinstance(leave.code, int) else DONE if leave.code is None else UserError.status
     except BrokenPipeError:
         # The reader of our output has gone (`lossbench compare | head`); nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -142,14 +138,14 @@ def _guarded(action: Callable[[], int], show_traceback: bool) -> int:
         error = raised.error if isinstance(raised, _PastHydra) else raised
         if show_traceback:
             traceback.print_exception(error)
-        from lossbench.cli.messages import explain, outside_a_job
+        from lossbench.cli.messages import explain, unusable_path
 
-        place = outside_a_job(raised) if isinstance(raised, OSError) else None
-        message, status = (place, USER_ERROR) if place else explain(error, sys.argv[1:])
-        print(f"lossbench: {message}", file=sys.stderr)
-        if status == JOB_FAILED and type(error).__name__ not in EXPLAINED and not show_traceback:
+        in_a_job = isinstance(raised, _PastHydra)
+        explanation = (None if in_a_job else unusable_path(error)) or explain(error, sys.argv[1:])
+        print(f"lossbench: {explanation.line}", file=sys.stderr)
+        if explanation.is_unexpected and not show_traceback:
             print("lossbench: traceback=true shows where", file=sys.stderr)
-        return status
+        return explanation.status
 
 
 def _say_interrupted() -> int:

@@ -7,6 +7,8 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from hydra.errors import (
@@ -26,47 +28,67 @@ from yaml import YAMLError
 
 from lossbench.config import compose
 from lossbench.config.identity import flatten
-from lossbench.errors import UserError
+from lossbench.errors import Failed, UserError, one_line
 
-JOB_FAILED, USER_ERROR = 1, 2
 _LONGEST = 690
-_PLACES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
+_PATH_PROBLEMS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
 
 
-def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[str, int]:
-    """Return the line and the exit status for an error that ended a command with these arguments."""
-    message, status = _explained(error, arguments)
-    return _printable(_flat(message)), status
+@dataclass(frozen=True)
+class Explanation:
+    """What a command says as it ends badly.
+
+    Parameters
+    ----------
+    line
+        Its one line.
+    status
+        Its exit status.
+    is_unexpected
+        Whether the line alone may not be enough to see what happened, and a traceback helps.
+    """
+
+    line: str
+    status: int
+    is_unexpected: bool = False
 
 
-def _explained(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
+def explain(error: BaseException, arguments: Sequence[str] = ()) -> Explanation:
+    """Return what to say of an error that ended a command with these arguments."""
+    line = _users_line(error, arguments)
+    if line is not None:
+        return Explanation(_printable(line), UserError.status)
+    if isinstance(error, Failed):
+        return Explanation(_printable(str(error)), error.status)
+    if isinstance(error, BrokenProcessPool):  # joblib's is one too
+        return Explanation(
+            "a worker process was killed (out of memory?): the same command goes on with what is left", Failed.status
+        )
+    return Explanation(_printable(f"{type(error).__name__}: {error}"), Failed.status, is_unexpected=True)
+
+
+def _users_line(error: BaseException, arguments: Sequence[str]) -> str | None:
+    """Return the line for an error in what was typed or configured; None for any other."""
     if isinstance(error, UserError):
-        return _flat(str(error)), USER_ERROR
+        return str(error)
     if isinstance(error, MissingConfigException):
-        return _no_such_choice(error), USER_ERROR
+        return _no_such_choice(error)
     if isinstance(error, OverrideParseException):
-        return _override(error), USER_ERROR
+        return _override(error)
     if isinstance(error, MissingMandatoryValue):
-        return _missing_value(error), USER_ERROR
+        return _missing_value(error)
     if isinstance(error, ConfigCompositionException):
-        return _composition(error, arguments), USER_ERROR
-    if isinstance(error, InterpolationKeyError | ConfigKeyError):
-        return _flat(str(error)), USER_ERROR
-    if isinstance(error, YAMLError):
-        return _flat(str(error)), USER_ERROR
+        return _composition(error, arguments)
+    if isinstance(error, InterpolationKeyError | ConfigKeyError | YAMLError):
+        return str(error)
     if isinstance(error, InterpolationResolutionError) and "Recursive interpolation" in str(error):
-        return f"{error.full_key or 'a value'}: its interpolation leads back to itself", USER_ERROR
+        return f"{error.full_key or 'a value'}: its interpolation leads back to itself"
     if isinstance(error, HydraException | OmegaConfBaseException):
-        cause = error.__cause__ if isinstance(error.__cause__, UserError) else error
-        return _flat(str(cause)), USER_ERROR
-    if type(error).__name__ in ("SweepFailed", "StoreUnreachable"):
-        return str(error), JOB_FAILED
-    if type(error).__name__ in ("BrokenProcessPool", "TerminatedWorkerError"):
-        return "a worker process was killed (out of memory?): the same command goes on with what is left", JOB_FAILED
-    if _raised_by(error, "hydra", "omegaconf"):
+        return str(error.__cause__ if isinstance(error.__cause__, UserError) else error)
+    if not isinstance(error, Failed) and _raised_by(error, "hydra", "omegaconf"):
         # Assertions and type errors over values that nobody expected there: what Hydra reads is what was typed.
-        return f"the config cannot be read: {type(error).__name__}: {error}", USER_ERROR
-    return f"{type(error).__name__}: {error}", JOB_FAILED
+        return f"the config cannot be read: {type(error).__name__}: {error}"
+    return None
 
 
 def _raised_by(error: BaseException, *packages: str) -> bool:
@@ -76,14 +98,15 @@ def _raised_by(error: BaseException, *packages: str) -> bool:
     return bool(tops) and tops[-1] in packages
 
 
-def outside_a_job(error: OSError) -> str | None:
-    """Return the line for a file or folder that the command itself could not make or read; None where it names none.
+def unusable_path(error: BaseException) -> Explanation | None:
+    """Return what to say of a file or folder that the command itself could not make or read; None for other errors.
 
-    What a job raises is the job's failure; before any job it is the place that was given.
+    What a job raises is the job's failure; before any job it is the path that was configured.
     """
-    if error.filename is None or error.errno not in _PLACES:
+    if not isinstance(error, OSError) or error.filename is None or error.errno not in _PATH_PROBLEMS:
         return None
-    return f"{error.filename}: {str(error.strerror).lower()}; paths.mlruns names another place"
+    line = f"{error.filename}: {str(error.strerror).lower()}; paths.mlruns names another place"
+    return Explanation(line, UserError.status)
 
 
 def _no_such_choice(error: MissingConfigException) -> str:
@@ -91,7 +114,7 @@ def _no_such_choice(error: MissingConfigException) -> str:
     group, _, name = missing.rpartition("/")
     options = sorted(error.options or [])
     if not group or not options:
-        return _flat(str(error))
+        return str(error)
     near = get_close_matches(name, options, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{group}={name}: no such choice; {group} is one of {', '.join(options)}{hint}"
@@ -103,8 +126,8 @@ def _override(error: OverrideParseException) -> str:
         # Hydra's grammar knows letters beyond ASCII within quotes alone.
         quoted = re.sub(r"[^\W\d][\w ]*", lambda word: f'"{word.group()}"', value)
         return f"{error.override}: letters beyond ASCII need quotes of both kinds: '{key}={quoted}'"
-    said = _flat(str(error)).partition(" See ")[0]
-    return f"{error.override}: it cannot be read ({said}); special characters need quotes: '{key}=\"{value}\"'"
+    reason = one_line(error).partition(" See ")[0]
+    return f"{error.override}: it cannot be read ({reason}); special characters need quotes: '{key}=\"{value}\"'"
 
 
 def _missing_value(error: MissingMandatoryValue) -> str:
@@ -119,20 +142,20 @@ def _composition(error: ConfigCompositionException, arguments: Sequence[str]) ->
     cause = str(error.__cause__ or "")
     key = re.search(r"Could not override '([^']+)'", text)
     if key is None:
-        return _flat(text)
+        return text
     name = key.group(1)
     if "is not in struct" in cause or "No match in the defaults list" in text or "not in struct" in text:
-        known = _known_keys(arguments)
-        near = get_close_matches(name, known, 1, cutoff=0.6)
+        keys = _existing_keys(arguments)
+        near = get_close_matches(name, keys, 1, cutoff=0.6)
         parent = name.rpartition(".")[0]
-        inside = sorted({key for key in known if key.rpartition(".")[0] == parent})
+        inside = sorted({key for key in keys if key.rpartition(".")[0] == parent})
         choices = f"; {parent} has {', '.join(key.rpartition('.')[2] for key in inside)}" if inside and parent else ""
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"{name}: there is no such key{choices}{hint} (a new key is added with +{name}=...)"
-    return _flat(f"{text} {cause}")
+    return f"{text} {cause}"
 
 
-def _known_keys(arguments: Sequence[str]) -> list[str]:
+def _existing_keys(arguments: Sequence[str]) -> list[str]:
     """Return the groups and dotted keys of the config with the choices that the arguments made."""
     choices = [text for text in arguments if re.fullmatch(r"[a-z]+=[\w]+", text)]
     for overrides in (choices, []):
@@ -147,11 +170,7 @@ def _known_keys(arguments: Sequence[str]) -> list[str]:
     return [*groups, *(key for key, _ in flatten(config) if not key.endswith("_target_"))]
 
 
-def _flat(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _printable(line: str) -> str:
-    """Show what would move the cursor or turn the line around by its code, and the middle of a long line by dots."""
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+def _printable(text: str) -> str:
+    """Return a text as one line, with what would move the cursor by its code and the middle of a long one as dots."""
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in one_line(text))
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 210]} ... {shown[-200:]}"

@@ -35,23 +35,23 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--class", dest="as_class", action="store_true", help="a loss as a class, with numbers that stack"
     )
-    given = parser.parse_args(arguments)
-    if given.as_class and given.kind != "loss":
+    parsed = parser.parse_args(arguments)
+    if parsed.as_class and parsed.kind != "loss":
         parser.error("--class goes with a loss")
     folder = Path.cwd()
-    files = contents(given.kind, given.name, given.as_class)
-    _check_name(given.kind, given.name, folder, files)
-    for place, text in files.items():
+    files = contents(parsed.kind, parsed.name, parsed.as_class)
+    _check_name(parsed.kind, parsed.name, folder, files)
+    for path, text in files.items():
         try:
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            (folder / place).write_text(text, encoding="utf-8")
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
         except OSError as error:
-            raise UserError(f"{place} cannot be written: {error}") from error
-        print(f"wrote {place}")
-    test = next(place for place in files if place.startswith("tests/"))
+            raise UserError(f"{path} cannot be written: {error}") from error
+        print(f"wrote {path}")
+    test = next(path for path in files if path.startswith("tests/"))
     print("next, in this folder:")
-    print(f"  run    lossbench {GROUPS[given.kind]}={given.name}")
-    print(f"  sweep  {_TRY[given.kind].format(name=given.name)}")
+    print(f"  run    lossbench {GROUPS[parsed.kind]}={parsed.name}")
+    print(f"  sweep  {_TRY[parsed.kind].format(name=parsed.name)}")
     print(f"  test   python -m pytest {test}    (which law it breaks, and at which values)")
     return 0
 
@@ -78,9 +78,9 @@ def _check_name(kind: str, name: str, folder: Path, files: dict[str, str]) -> No
             f"a name has lower-case letters, digits and underscores, a letter first, and is no word of Python's, "
             f"got {name!r}"
         )
-    there = [place for place in files if (folder / place).exists()]
-    if there:
-        raise UserError(f"{', '.join(there)}: there already, and nothing was written")
+    present = [path for path in files if (folder / path).exists()]
+    if present:
+        raise UserError(f"{', '.join(present)}: there already, and nothing was written")
     group = GROUPS[kind]
     if (compose.conf_dir() / group / f"{name}.yaml").exists():
         raise UserError(f"{group}={name} is lossbench's own, choose another name")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.cli.arguments import add_run_arguments, add_store_arguments, blocks_from, predictor_from, store_from
 from lossbench.errors import UserError
+from lossbench.evaluation.catalogue import TUNED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--threshold",
-        help="two classes: f1 (the default), mcc, balanced_accuracy, accuracy, as tuned on validation, or a number",
+        help=f"two classes: {TUNED[0]} (the default), {', '.join(TUNED[1:])}, as tuned on validation, or a number",
     )
     add_store_arguments(parser)
     given = parser.parse_args(arguments)

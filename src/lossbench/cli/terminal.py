@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lossbench.runs.execute import Result
 
-# What a person looks for first; the machinery of paths and recording stays in config.yaml.
+# What a person looks for first; paths and settings of the record stay in config.yaml.
 SHOWN = ("seed", "data", "model", "loss", "weighting", "regularizer", "optimizer", "scheduler", "trainer", "select")
 
 
@@ -50,10 +50,10 @@ def model_table(network: nn.Module) -> Table:
     table.add_column("parameters", justify="right")
     total = 0
     for name, module in network.named_modules():
-        own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
-        if own or (name and not list(module.children())):
-            table.add_row(escape(name), escape(str(module)), f"{own:,}" if own else "")
-            total += own
+        count = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        if count or (name and not list(module.children())):
+            table.add_row(escape(name), escape(str(module)), f"{count:,}" if count else "")
+            total += count
     table.add_section()
     table.add_row("total", "", f"{total:,}")
     return table
@@ -80,9 +80,9 @@ def show_start(console: Console, config: Mapping[str, Any], network: nn.Module) 
 
 
 def show_end(console: Console, result: Result) -> None:
-    """Print what the run found and how to open it."""
+    """Print the run's figures and how to open it."""
     console.print(metrics_table(result.metrics))
-    metric = result.config["select"]["metric"]
+    metric = result.job.rule.metric
     chosen = f"by {metric}" if metric else "the last"
     console.print(
         f"epoch {result.fit.selected_epoch} of {result.fit.epochs} selected ({chosen}); "

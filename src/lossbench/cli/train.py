@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from lossbench.cli import terminal
-from lossbench.runs.execute import execute
-from lossbench.runs.prepare import prepare
+from lossbench.runs.execute import run_planned
+from lossbench.runs.prepare import plan_run
 from lossbench.runs.record import store_of
 from lossbench.runs.validate import check_around
 from lossbench.sweep.resume import check_settings, deliver_waiting
@@ -22,16 +22,16 @@ def train(config: Mapping[str, Any]) -> float:
     """Run one job with its config, model, live bar and final table on the terminal; return its score."""
     console = Console()
     check_settings(config["sweep"])
-    job = prepare(config)
-    check_around(config, job.dataset.task)
+    run = plan_run(config)
+    check_around(run.settings, run.job.dataset.task)
     if config["sweep"]["dry_run"]:
         console.print("1 job, new: nothing is wrong with it, and it was not trained", highlight=False)
         return math.nan
-    store = store_of(config)
+    store = store_of(run.settings)
     deliver_waiting(store, console)
     repair(store)
-    terminal.show_start(console, config, job.network)
-    result = execute(job, dict(config), live=console.is_terminal)
+    terminal.show_start(console, config, run.job.network)
+    result = run_planned(run, live=console.is_terminal)
     terminal.show_end(console, result)
     outbox_of(store).deliver_patiently()
     return result.score

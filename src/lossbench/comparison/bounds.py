@@ -30,7 +30,7 @@ class Bounds(Protocol):
         """Return a lower bound of that gain, right with probability 1 - tail; minus infinity for none."""
 
     def may_exceed(self, first: str, second: str, amount: float, tail: float) -> bool:
-        """Return whether that gain may be larger than an amount: whether -lower(second, first, tail) is, by one test."""
+        """Return whether that gain may be larger than an amount: whether -lower(second, first, tail) is."""
 
     def all_equal(self, first: str, second: str) -> bool:
         """Return whether there are differences and all of them are zero."""

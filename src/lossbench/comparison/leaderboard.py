@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ from lossbench.comparison.datasets import DATA, DATASET, FAMILY, with_families
 from lossbench.comparison.judging import Judged, judged
 from lossbench.comparison.pairs import LABEL, baseline_of, labelled, metric_column, pairing
 from lossbench.comparison.population import SEED, SOURCE_SEED, SPLIT_SEED
-from lossbench.evaluation.catalogue import direction
+from lossbench.evaluation.catalogue import AddedMetric, direction
 from lossbench.evaluation.catalogue import rope as rope_of
 
 # What training alone took. The runs of a stack start and end together, so that their own time says nothing of them.
@@ -28,6 +28,7 @@ def leaderboard(
     show: Sequence[str] = (),
     better: str | None = None,
     rope: float | None = None,
+    added: Mapping[str, AddedMetric] | None = None,
 ) -> pd.DataFrame:
     """Rank objectives by the mean of one metric, and say which differences are more than chance.
 
@@ -44,9 +45,11 @@ def leaderboard(
     show
         Further metrics, whose means are added under their names; those that no run has are passed over.
     better
-        `max` or `min`, for a metric of the user's own.
+        `max` or `min`, for a metric of which nobody knows.
     rope
-        Half-width of the region of practical equivalence in the metric's unit; None takes `rope.ROPE`.
+        Half-width of the region of practical equivalence in the metric's unit; None takes that of `catalogue.METRICS`.
+    added
+        What is known of metrics of the user's own, by name.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def leaderboard(
     >>> table[["objective", "mean", "n", "failed", "difference", "pairs", "verdict"]].values.tolist()
     [['focal', 0.625, 2, 0, 0.25, 1, 'not separable'], ['cross_entropy', 0.5, 1, 1, 0.0, 1, None]]
     """
-    way = direction(metric, better)
+    way, region = direction(metric, better, added), rope_of(metric, rope, added)
     column = metric_column(runs, metric)
     frame = labelled(runs, by)
     is_job = frame["role"] == "run"
@@ -96,7 +99,7 @@ def leaderboard(
         by=by,
         baseline=base,
         ranking=table.loc[table["mean"].notna(), "objective"].tolist(),
-        rope=rope_of(metric, rope),
+        rope=region,
         higher_is_better=way == "max",
     )
     table = table.join(found.table, on="objective")
@@ -119,12 +122,13 @@ def leaderboard(
         paired_by=_paired_by(frame, by),
         shown=shown,
         units=found.population.units,
-        rope=rope_of(metric, rope),
+        rope=region,
+        added=dict(added or {}),
     )
     whole.attrs["notes"] = _notes(frame, column, by, base, found)
     if placed is not None:
         whole.attrs["notes"].append(f"ranks over {len(placed.ranks)} {found.population.units}: {placed.sentence()}")
-    whole.attrs["protocol"] = protocol(found, base, rope_of(metric, rope))
+    whole.attrs["protocol"] = protocol(found, base, region)
     whole.attrs["conclusions"] = conclusions(whole, found)
     return whole
 
@@ -229,6 +233,7 @@ def per_dataset(
     baseline: str | None = None,
     better: str | None = None,
     rope: float | None = None,
+    added: Mapping[str, AddedMetric] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return a leaderboard for each dataset by its name, as if it were the only one; none for one dataset.
 
@@ -237,7 +242,7 @@ def per_dataset(
 
     Parameters
     ----------
-    runs, metric, by, baseline, better, rope
+    runs, metric, by, baseline, better, rope, added
         As in `leaderboard`. A dataset on which the baseline did not run has none.
     """
     placed = with_families(runs)
@@ -254,5 +259,5 @@ def per_dataset(
             continue
         known = set(labelled(jobs, by)[LABEL])
         base = baseline if baseline in known else None
-        found[str(name)] = leaderboard(part, metric, by=by, baseline=base, better=better, rope=rope)
+        found[str(name)] = leaderboard(part, metric, by=by, baseline=base, better=better, rope=rope, added=added)
     return found

@@ -43,6 +43,17 @@ def metric_column(runs: pd.DataFrame, metric: str) -> str:
     return column
 
 
+def keys_of_added(runs: pd.DataFrame, split: str, added: Iterable[str]) -> list[str]:
+    """Return the keys under which the runs hold a split's added metrics: one, or one per class or part.
+
+    >>> metrics = [f"metrics.test/{name}" for name in ("top/b", "kappa", "top/a", "f1")]
+    >>> keys_of_added(pd.DataFrame(columns=metrics), "test", ["kappa", "top"])
+    ['test/kappa', 'test/top/a', 'test/top/b']
+    """
+    keys = sorted(column.removeprefix("metrics.") for column in map(str, runs) if column.startswith("metrics."))
+    return [key for name in added for key in keys if f"{key}/".startswith(f"{split}/{name}/")]
+
+
 def labelled(runs: pd.DataFrame, by: Sequence[str] = ("objective",)) -> pd.DataFrame:
     """Return the runs with a column `label`: what is compared, the values of `by` joined by a middle dot.
 

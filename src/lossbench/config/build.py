@@ -1,4 +1,4 @@
-"""Components out of a config; what one of them refuses becomes one line that starts with its key."""
+"""Build components from their configs; what one of them refuses becomes one line that starts with its key."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 
-from lossbench.errors import UserError
+from lossbench.errors import UserError, one_line
 
-# Where a function or module of another signature stands, by the config group.
+# The adapter for a function or module of another signature, by the config group.
 _ADAPTERS = {
     "loss": "lossbench.objective.losses.external.External as function",
     "model": "lossbench.models.external.external as module",
@@ -29,51 +29,58 @@ _ADAPTERS = {
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)
 
 
-def component(config: Mapping[str, Any], key: str) -> Any:
-    """Instantiate the component at a dotted key; None where the config says null.
+def build_component(node: Mapping[str, Any] | None, key: str) -> Any:
+    """Instantiate a component from its config; None where that is null. Messages name it by its dotted key.
 
     Raises
     ------
     UserError
         Where it cannot be imported or refuses its arguments; a component's own UserError keeps its type.
     """
-    node = _at(config, key)
     if node is None:
         return None
     try:
-        return _made(node)
+        return _instantiate(node)
     except (TypeError, ValueError, AttributeError) as error:  # of its flags, as in _partial_: [1]
-        raise UserError(f"{key}: {_one_line(error)}") from error
+        raise UserError(f"{key}: {one_line(error)}") from error
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise type(cause)(f"{key}: {cause}") from error
         if isinstance(cause, TypeError):
-            raise UserError(f"{key}: {_arguments(key, node, cause)}") from error
+            raise UserError(f"{key}: {_explain_arguments(key, node, cause)}") from error
         if isinstance(cause, ValueError | ImportError | AttributeError):
-            raise UserError(f"{key}: {_one_line(cause)}") from error
-        raise UserError(f"{key}: {_one_line(error)}") from error
+            raise UserError(f"{key}: {one_line(cause)}") from error
+        raise UserError(f"{key}: {one_line(error)}") from error
 
 
-def _made(node: Mapping[str, Any]) -> Any:
-    """Instantiate a node; Hydra reads one without components of its own once for all jobs of a sweep."""
-    place, _, name = str(node.get("_target_")).rpartition(".")
-    module = sys.modules.get(place)
+def build_components(nodes: Mapping[str, Any], key: str) -> list[Any]:
+    """Instantiate every component of a mapping of them, such as ``callbacks``."""
+    for name, node in nodes.items():
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            raise UserError(f"{key} takes components with a _target_, got {name}: {node!r}")
+    return [build_component(node, f"{key}.{name}") for name, node in nodes.items()]
+
+
+def _instantiate(node: Mapping[str, Any]) -> Any:
+    """Instantiate a node; Hydra reads one without components inside once for all jobs of a sweep."""
+    path, _, name = str(node.get("_target_")).rpartition(".")
+    module = sys.modules.get(path)
     if module is None or not _is_plain(node):
         return instantiate(node, _convert_="all")
     text = json.dumps(dict(node))
-    made = _partial(text)
-    if getattr(module, name, made.func) is not made.func:
+    shared = _partial(text)
+    if getattr(module, name, shared.func) is not shared.func:
         # It has been defined anew since, as notebooks do.
         _partial.cache_clear()
-        made = _partial(text)
+        shared = _partial(text)
     # A component may change the lists that it is given.
-    own = type(made)(made.func, *copy.deepcopy(made.args), **copy.deepcopy(made.keywords))
-    own.__dict__.update(made.__dict__)
+    call = type(shared)(shared.func, *copy.deepcopy(shared.args), **copy.deepcopy(shared.keywords))
+    call.__dict__.update(shared.__dict__)
     if node.get("_partial_"):
-        return own
+        return call
     try:
-        return own()
+        return call()
     except InstantiationException:
         raise
     except Exception as error:
@@ -95,15 +102,6 @@ def _partial(node: str) -> Any:
     return instantiate({**json.loads(node), "_partial_": True}, _convert_="all")
 
 
-def components(config: Mapping[str, Any], key: str) -> list[Any]:
-    """Instantiate every component of a mapping of them, such as ``callbacks``."""
-    found = _at(config, key)
-    for name, node in found.items():
-        if not isinstance(node, Mapping) or "_target_" not in node:
-            raise UserError(f"{key} takes components with a _target_, got {name}: {node!r}")
-    return [component(config, f"{key}.{name}") for name in found]
-
-
 @contextmanager
 def blame(key: str) -> Iterator[None]:
     """Turn a component's refusal into the user's error; anything else is a bug and keeps its traceback."""
@@ -112,43 +110,32 @@ def blame(key: str) -> Iterator[None]:
     except UserError:
         raise
     except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(f"{key}: {error}{_adapter(key, str(error))}") from error
+        raise UserError(f"{key}: {error}{_hint_at_adapter(key, str(error))}") from error
     except (MemoryError, RuntimeError) as error:
         # torch has no type of its own for what the processor's memory cannot hold
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
-            raise UserError(f"{key}: it does not fit into memory: {_one_line(error)}") from error
+            raise UserError(f"{key}: it does not fit into memory: {one_line(error)}") from error
         raise
 
 
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    node: Any = config
-    for part in key.split("."):
-        node = node[part]
-    return node
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
-
-
-def _adapter(key: str, message: str) -> str:
-    """Say how a part is written that was called as what it is not: with too few arguments."""
+def _hint_at_adapter(key: str, message: str) -> str:
+    """Return a hint that names the adapter for a component with another signature."""
     adapter = _ADAPTERS.get(key.partition(".")[0])
     if adapter is None or "missing" not in message or "required" not in message:
         return ""
     return f"; what has another signature stands under {adapter}: {{_target_: ..., _partial_: true}}"
 
 
-def _arguments(key: str, node: Mapping[str, Any], error: TypeError) -> str:
-    """Say which arguments a component takes, where it was given one that it does not know, or too few."""
-    message = _one_line(error)
+def _explain_arguments(key: str, node: Mapping[str, Any], error: TypeError) -> str:
+    """Return a message with the arguments that a component takes, where one was unknown or missing."""
+    message = one_line(error)
     if "missing" in message and "'task'" in message:
         return f"{message}; what is called with the task needs _partial_: true"
-    message += _adapter(key, message)
+    message += _hint_at_adapter(key, message)
     if "unexpected keyword argument" not in message:
         return message
-    known = [name for name in inspect.signature(get_object(node["_target_"])).parameters if name != "self"]
+    accepted = [name for name in inspect.signature(get_object(node["_target_"])).parameters if name != "self"]
     wrong = message.rsplit("'", 2)[-2]
-    near = get_close_matches(wrong, known, 1)
+    near = get_close_matches(wrong, accepted, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{node['_target_'].rsplit('.', 1)[-1]} takes {', '.join(known)}, got {wrong!r}{hint}"
+    return f"{node['_target_'].rsplit('.', 1)[-1]} takes {', '.join(accepted)}, got {wrong!r}{hint}"

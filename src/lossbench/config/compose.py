@@ -1,4 +1,4 @@
-"""Configs: where they live, how they compose, and what identifies the job that one of them describes."""
+"""Where configs live, and how they compose into plain containers."""
 
 from __future__ import annotations
 
@@ -145,13 +145,13 @@ _MAY_BE_NULL, _ALONE = ("scheduler",), ("seed", "ckpt_path", "export")
 
 @functools.cache
 def _shape() -> dict[str, tuple[str, ...]]:
-    """Return the groups of keys that every config has, those that have them inside first, and which keys are read."""
+    """Return the sections that every config has, a section before those inside it, each with the keys that are read."""
 
     def keys(file: str) -> Any:
         return OmegaConf.to_container(OmegaConf.load(conf_dir() / file), resolve=False)
 
     train = keys("train.yaml")
-    sections = {name: tuple(train[name]) for name in ("select", "compare", "sweep", "training", "paths")}
+    sections = {name: tuple(train[name]) for name in ("select", "compare", "sweep", "training", "paths", "job")}
     parts = dict.fromkeys(("data", "model", "loss", "weighting", "optimizer", "scheduler"), ("_target_",))
     named = dict.fromkeys(("regularizer", "callbacks", "metrics"), ())
     tracking = tuple(keys("tracking/mlflow.yaml"))

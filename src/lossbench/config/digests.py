@@ -1,4 +1,4 @@
-"""What a config names but does not hold: the contents of its files and of a person's own modules."""
+"""Digests of the files and modules that a config refers to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 from lossbench.config.identity import fingerprint, identity
 
 # Whoever changes these installs another version, which the record names.
-_KNOWN = {*sys.stdlib_module_names, "hydra", "lossbench", "torch", "lightning", "torchmetrics", "numpy", "sklearn"}
+_VERSIONED = {*sys.stdlib_module_names, "hydra", "lossbench", "torch", "lightning", "torchmetrics", "numpy", "sklearn"}
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
@@ -37,8 +37,8 @@ def job_identity(config: Mapping[str, Any], data_digest: str = "") -> str:
     digests = [_module_digest(text) for text in texts if _DOTTED.fullmatch(text)] + [
         _file_digest(text) for text in texts
     ]
-    said = [fingerprint(config), data_digest, *(digest for digest in digests if digest is not None)]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+    parts = [fingerprint(config), data_digest, *(digest for digest in digests if digest is not None)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def watched(configs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -50,8 +50,8 @@ def watched(configs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     texts = {text for config in configs for text in _texts(identity(config).values())}
     modules = {module for text in texts if _DOTTED.fullmatch(text) and (module := _own_module(text)) is not None}
     sources = {str(path) for module in modules for path in _sources(module)}
-    found = {name: _file_digest(name) for name in texts | sources}
-    return {name: digest for name, digest in found.items() if digest is not None}
+    files = {name: _file_digest(name) for name in texts | sources}
+    return {name: digest for name, digest in files.items() if digest is not None}
 
 
 def changed(before: Mapping[str, str]) -> list[str]:
@@ -61,7 +61,7 @@ def changed(before: Mapping[str, str]) -> list[str]:
 
 
 def forget() -> None:
-    """Look at files and modules anew: they may have changed since another sweep of this process."""
+    """Forget all digests, since files and modules may have changed since another sweep of this process."""
     _module_digest.cache_clear()
     _file_digest.cache_clear()
 
@@ -102,33 +102,33 @@ def _module_digest(target: str) -> str | None:
 
 
 def _own_module(target: str) -> ModuleType | None:
-    return None if target.partition(".")[0] in _KNOWN else _module_of(target)
+    return None if target.partition(".")[0] in _VERSIONED else _module_of(target)
 
 
 def _sources(module: ModuleType) -> list[Path]:
-    return sorted({path for each in _own(module, set()) if (path := _source(each)) is not None})
+    return sorted({path for each in _with_used(module, set()) if (path := _source(each)) is not None})
 
 
 def _module_of(target: str) -> ModuleType | None:
-    """Return the module that a dotted name lies in; it has been imported, since the job's parts have been built."""
+    """Return the module that a dotted name lies in; it has been imported, since the job's parts were built."""
     name = target
     while name and name not in sys.modules:
         name = name.rpartition(".")[0]
     return sys.modules.get(name)
 
 
-def _own(module: ModuleType, seen: set[str]) -> Iterator[ModuleType]:
+def _with_used(module: ModuleType, seen: set[str]) -> Iterator[ModuleType]:
     """Yield a module and those that it has names from, as far as they are not installed packages."""
     seen.add(module.__name__)
     yield module
     for value in list(vars(module).values()):
         name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
         used = sys.modules.get(name) if isinstance(name, str) else None
-        if used is None or used.__name__ in seen or used.__name__.partition(".")[0] in _KNOWN:
+        if used is None or used.__name__ in seen or used.__name__.partition(".")[0] in _VERSIONED:
             continue
         source = _source(used)
         if source is not None and not str(source).startswith(_INSTALLED):
-            yield from _own(used, seen)
+            yield from _with_used(used, seen)
 
 
 def _source(module: ModuleType) -> Path | None:

@@ -20,7 +20,7 @@ from lossbench.errors import UserError
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
-# Keys and list places, from the top.
+# Keys and list indices, from the top.
 _Path = tuple[str | int, ...]
 
 
@@ -45,11 +45,11 @@ def with_grids(params: Mapping[str, Any], grids: Any, arguments: Sequence[str]) 
     if not isinstance(grids, list | type(None)) or not all(isinstance(grid, Mapping) for grid in grids or []):
         raise UserError(f"hydra.sweeper.grids is a list of mappings from keys to values, got {grids!r}")
     typed = {argument.lstrip("+~").partition("=")[0].partition("@")[0] for argument in arguments}
-    made = []
+    overrides = []
     for grid in grids or [{}]:
-        own = {key: value for key, value in grid.items() if not typed & {key, key.partition(".")[0]}}
-        made.append([*(f"{key}={value}" for key, value in {**params, **own}.items()), *arguments])
-    return made
+        kept = {key: value for key, value in grid.items() if not typed & {key, key.partition(".")[0]}}
+        overrides.append([*(f"{key}={value}" for key, value in {**params, **kept}.items()), *arguments])
+    return overrides
 
 
 def expand(*grids: Sequence[Override]) -> list[list[str]]:
@@ -81,9 +81,9 @@ def compose_all(
     groups: dict[tuple[tuple[str, ...], frozenset[str]], list[int]] = {}
     values: list[dict[str, Any]] = []
     for number, overrides in enumerate(combinations):
-        choices, own = _split(parser.parse_overrides(list(overrides)), config)
-        groups.setdefault((tuple(choices), frozenset(own)), []).append(number)
-        values.append(own)
+        choices, set_values = _split(parser.parse_overrides(list(overrides)), config)
+        groups.setdefault((tuple(choices), frozenset(set_values)), []).append(number)
+        values.append(set_values)
 
     @cache
     def composed(number: int) -> Composed:
@@ -138,7 +138,7 @@ class Composed:
             del composed["hydra"]
         self._container = OmegaConf.to_container(composed, resolve=False)
         self._config = DictConfig(self._container)
-        self._places: dict[str, list[_Path] | None] = {}
+        self._paths: dict[str, list[_Path] | None] = {}
 
     def has_leaf(self, key: str) -> bool:
         node: Any = self._container
@@ -151,30 +151,30 @@ class Composed:
     def plain(self, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Set values by dotted key, resolve, and name the choices."""
         values = values or {}
-        places = {key: self._places_of(key) for key in values}
-        paths = [path for found in places.values() for path in found or ()]
-        # A value that goes where another key's goes as well (`b: ${a}`, and both are given): OmegaConf sorts it out.
-        if None in places.values() or len(set(paths)) < len(paths):
+        paths_by_key = {key: self._paths_of(key) for key in values}
+        paths = [path for of_key in paths_by_key.values() for path in of_key or ()]
+        # A value that goes where another key's goes as well (`b: ${a}`, and both are set): OmegaConf sorts it out.
+        if None in paths_by_key.values() or len(set(paths)) < len(paths):
             return self._resolved(values)
-        made: dict[str, Any] = _copy(self._base)
-        for key, found in places.items():
-            for *path, leaf in found or ():
-                node: Any = made
+        result: dict[str, Any] = _copy(self._base)
+        for key, of_key in paths_by_key.items():
+            for *path, leaf in of_key or ():
+                node: Any = result
                 for part in path:
                     node = node[part]
                 node[leaf] = values[key]
-        return made
+        return result
 
     @cached_property
     def _base(self) -> dict[str, Any]:
         return self._resolved({})
 
-    def _places_of(self, key: str) -> list[_Path] | None:
-        """Return where a key's value ends up as it is; None where something is made of it.
+    def _paths_of(self, key: str) -> list[_Path] | None:
+        """Return where a key's value ends up unchanged; None where an interpolation computes with it.
 
         Resolving costs 5 ms a job, and nearly every value is copied by interpolations or stands alone.
         """
-        if key not in self._places:
+        if key not in self._paths:
             marker = f"<{key}>"
             try:
                 marked = self._resolved({key: marker})
@@ -182,20 +182,20 @@ class Composed:
                 marked = {}
             changed = list(_differences(self._base, marked))
             alone = all(value == marker for _, value in changed)
-            self._places[key] = [path for path, _ in changed] if changed and alone else None
-        return self._places[key]
+            self._paths[key] = [path for path, _ in changed] if changed and alone else None
+        return self._paths[key]
 
     def _resolved(self, values: Mapping[str, Any]) -> dict[str, Any]:
         changed = [(self._node(key), key.rpartition(".")[2], value) for key, value in values.items()]
         before = [OmegaConf.to_container(node, resolve=False)[leaf] for node, leaf, _ in changed]  # type: ignore[index, call-overload]  # a mapping
         for node, leaf, value in changed:
             node[leaf] = value
-        known = HydraConfig.instance().cfg
+        before_cfg = HydraConfig.instance().cfg
         HydraConfig.instance().cfg = self._hydra  # type: ignore[assignment]
         try:
             return compose.plain(self._config, self._choices)
         finally:
-            HydraConfig.instance().cfg = known
+            HydraConfig.instance().cfg = before_cfg
             # The nodes serve the next job: to make them anew would cost as much as all the rest.
             for (node, leaf, _), value in zip(changed, before, strict=True):
                 node[leaf] = value
@@ -207,13 +207,16 @@ class Composed:
         return node
 
 
-def document(loader: ConfigLoader, path: str) -> dict[str, Any] | None:
-    """Return a YAML of the search path that is not part of the config, a person's own before ours; None without one."""
-    for source in loader.get_sources():
+def document(loader: ConfigLoader, path: str) -> dict[str, Any]:
+    """Return a YAML of the search path that is not part of the config; a key of a person's own file replaces ours."""
+    merged: dict[str, Any] = {}
+    for source in reversed(loader.get_sources()):
+        if source.available() and source.is_group(path):
+            raise UserError(f"conf/{path} is a folder: what its files held are keys of one file now, conf/{path}.yaml")
         if source.available() and source.is_config(path):
-            found = OmegaConf.to_container(source.load_config(path).config, resolve=True)
-            return {str(key): value for key, value in found.items()} if isinstance(found, dict) else None
-    return None
+            content = OmegaConf.to_container(source.load_config(path).config, resolve=True)
+            merged |= {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+    return merged
 
 
 def _copy(node: Any) -> Any:
@@ -224,12 +227,12 @@ def _copy(node: Any) -> Any:
 
 
 def _differences(one: Any, other: Any, path: _Path = ()) -> Iterator[tuple[_Path, Any]]:
-    """Yield the places at which the second of two trees differs from the first, with its value there."""
+    """Yield the paths at which the second of two trees differs from the first, with its value there."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         for key in one:
             yield from _differences(one[key], other[key], (*path, key))
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for place, (value, changed) in enumerate(zip(one, other, strict=True)):
-            yield from _differences(value, changed, (*path, place))
+        for index, (value, changed) in enumerate(zip(one, other, strict=True)):
+            yield from _differences(value, changed, (*path, index))
     elif one != other:
         yield path, other

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-# What a job writes, shows or is told by its sweep does not change what it computes.
-NOT_IDENTITY = ("paths", "tracking", "traceback", "compare", "choices", "ckpt_path", "export", "sweep")
+# What a job writes or shows, and what its sweep writes into its config, does not change what it computes.
+NOT_IDENTITY = ("paths", "tracking", "job", "traceback", "compare", "choices", "ckpt_path", "export", "sweep")
 
 
 # One objective's runs differ in these alone.
@@ -30,7 +30,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def identity(config: Mapping[str, Any], without: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the flat part of a config that determines the result, less the given dotted keys."""
+    """Return the flat part of a config that determines the result, without some dotted keys."""
     dropped = set(without)
     return {
         key: value for key, value in flatten(config) if key.split(".", 1)[0] not in NOT_IDENTITY and key not in dropped

@@ -28,17 +28,17 @@ def objective_labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
     labels = []
     for choice, setting in zip(choices, settings, strict=True):
-        own: dict[str, list[str]] = {}
+        varying: dict[str, list[str]] = {}
         for key, value in setting.items():
             if _scope(key, choice) in varying_settings:
                 group, _, rest = key.partition(".")
                 rest = rest.removeprefix(f"{choice.get(group)}.")  # the strength of l2, where l2 stands before it
                 text = f"{rest}={_text(value)}" if group in PARTS else f"{key}={_text(value)}"
-                own.setdefault(group if group in PARTS else "", []).append(text)
-        shown = [part for part in PARTS if part == "loss" or choice[part] != "none" or part in own]
-        texts = [" ".join([choice[part], *own.get(part, [])]) for part in shown]
+                varying.setdefault(group if group in PARTS else "", []).append(text)
+        shown = [part for part in PARTS if part == "loss" or choice[part] != "none" or part in varying]
+        texts = [" ".join([choice[part], *varying.get(part, [])]) for part in shown]
         texts += [choice[part] for part in OTHERS if part in varying_choices]
-        texts += own.get("", [])
+        texts += varying.get("", [])
         labels.append(" · ".join(texts))
     return labels
 
@@ -69,7 +69,7 @@ def _varying(choices: Sequence[Mapping[str, str]], settings: Sequence[Mapping[st
         of_choice = alike[(key.partition(".")[0], name)] if name is not None else len(choices)
         return having[scope] < of_choice and not key.endswith("_target_")
 
-    return {scope for scope, found in values.items() if len(found) > 1 or missing(scope)}
+    return {scope for scope, different in values.items() if len(different) > 1 or missing(scope)}
 
 
 def _text(value: Any) -> str:
@@ -83,14 +83,13 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def run_name(config: Mapping[str, Any], objective: str) -> str:
+def run_name(seed: int, fold: int | None, objective: str) -> str:
     """Name one run, such as ``s3 · focal · l2`` or ``s0 f2 · focal``.
 
-    >>> run_name({"seed": 3, "data": {"fold": None}}, "focal")
-    's3 · focal'
+    >>> run_name(3, None, "focal"), run_name(0, 2, "focal")
+    ('s3 · focal', 's0 f2 · focal')
     """
-    fold = config["data"].get("fold")
-    return f"s{config['seed']}{'' if fold is None else f' f{fold}'} · {objective}"
+    return f"s{seed}{'' if fold is None else f' f{fold}'} · {objective}"
 
 
 def sweep_name(configs: Sequence[Mapping[str, Any]]) -> str:

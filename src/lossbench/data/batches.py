@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from lossbench.data.checks import is_integer, require
-from lossbench.data.order import Sampler, plan
+from lossbench.data.order import Sampler, plan_batches
 
 
 class Batches:
@@ -30,7 +30,7 @@ class Batches:
     weight
         Weight of each row (N,); None: they have none.
     sampler, stratified
-        How shuffled rows are drawn and spread over the batches: see `lossbench.data.order.plan`.
+        How shuffled rows are drawn and spread over the batches: see `lossbench.data.order.plan_batches`.
 
     Raises
     ------
@@ -90,6 +90,6 @@ class Batches:
         else:
             # index_select batch by batch costs a third of x[rows], and makes no second copy of a large table.
             device = self.x.device
-            planned = plan(self._labels, self.batch_size, self.seed, self.epoch, self._sampler, self.stratified)
+            planned = plan_batches(self._labels, self.batch_size, self.seed, self.epoch, self._sampler, self.stratified)
             for rows in (rows.to(device) for rows in planned):
                 yield tuple(part.index_select(0, rows) for part in self._parts)

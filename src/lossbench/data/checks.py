@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-def require(holds: bool, owner: str, rule: str, **given: object) -> None:
+def require(holds: bool, owner: str, rule: str, **values: object) -> None:
     """Raise a one-line ValueError that names the owner, the rule and the value, unless the rule holds.
 
     >>> require(2 >= 3, "Rings", "spread >= 3", spread=2)
@@ -14,8 +14,8 @@ def require(holds: bool, owner: str, rule: str, **given: object) -> None:
     ValueError: Rings needs spread >= 3, got spread=2
     """
     if not holds:
-        values = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        raise ValueError(f"{owner} needs {rule}, got {values}")
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        raise ValueError(f"{owner} needs {rule}, got {shown}")
 
 
 def is_integer(value: object) -> bool:

@@ -13,10 +13,10 @@ from lossbench import randomness
 Sampler = Literal["natural", "balanced"]
 
 
-def order(seed: int, epoch: int, n_rows: int) -> Tensor:
+def shuffled_order(seed: int, epoch: int, n_rows: int) -> Tensor:
     """Return the order in which an epoch visits its rows: a permutation (n_rows,) int64, stream ``order``.
 
-    >>> sorted(order(0, epoch=3, n_rows=4).tolist())
+    >>> sorted(shuffled_order(0, epoch=3, n_rows=4).tolist())
     [0, 1, 2, 3]
     """
     return torch.randperm(n_rows, generator=randomness.generator(seed, "order", epoch))
@@ -34,14 +34,14 @@ def balanced_order(y: Tensor, seed: int, epoch: int) -> Tensor:
     """
     generator = randomness.generator(seed, "order", epoch)
     _, label, counts = y.unique(return_inverse=True, return_counts=True)
-    place = torch.randperm(len(counts), generator=generator)[torch.arange(len(y)) % len(counts)]
-    nth = (torch.rand(len(y), generator=generator, dtype=torch.float64) * counts[place]).long()
+    class_of_place = torch.randperm(len(counts), generator=generator)[torch.arange(len(y)) % len(counts)]
+    nth = (torch.rand(len(y), generator=generator, dtype=torch.float64) * counts[class_of_place]).long()
     first = counts.cumsum(0) - counts
-    rows = label.argsort(stable=True)[first[place] + nth]
+    rows = label.argsort(stable=True)[first[class_of_place] + nth]
     return rows[torch.randperm(len(y), generator=generator)]
 
 
-def plan(
+def plan_batches(
     y: Tensor, batch_size: int, seed: int, epoch: int, sampler: Sampler = "natural", stratified: bool = False
 ) -> tuple[Tensor, ...]:
     """Return the row numbers of each batch of an epoch, on the CPU.
@@ -64,10 +64,10 @@ def plan(
     Examples
     --------
     >>> y = torch.tensor([0, 0, 0, 0, 0, 1, 1])
-    >>> [sorted(y[rows].tolist()) for rows in plan(y, batch_size=4, seed=0, epoch=0, stratified=True)]
+    >>> [sorted(y[rows].tolist()) for rows in plan_batches(y, batch_size=4, seed=0, epoch=0, stratified=True)]
     [[0, 0, 0, 1], [0, 0, 1]]
     """
-    rows = order(seed, epoch, len(y)) if sampler == "natural" else balanced_order(y, seed, epoch)
+    rows = shuffled_order(seed, epoch, len(y)) if sampler == "natural" else balanced_order(y, seed, epoch)
     if not stratified:
         return rows.split(batch_size)
     # Sorted by class, and in random order within each, the rows are dealt to the batches like cards.

@@ -88,14 +88,14 @@ class Preprocessing:
             if column.name not in labels:
                 raise DataError(f"column {column.name!r} is missing{among(column.name, list(labels), 'the table')}")
         comma = frame.attrs.get("decimal") == ","
-        found: dict[str, pd.Series] = {}
+        columns: dict[str, pd.Series] = {}
         for column in self.columns:
             raw = frame[labels[column.name]]
             if comma and column.kind == "numeric" and is_text(raw):
                 raw = with_points(raw)
             values = parse(raw, column.name, column.kind, column.format, first_row)
-            found[column.name] = values.set_axis(pd.RangeIndex(len(frame)))
-        return pd.DataFrame(found, copy=False)
+            columns[column.name] = values.set_axis(pd.RangeIndex(len(frame)))
+        return pd.DataFrame(columns, copy=False)
 
     def apply(self, frame: pd.DataFrame, first_row: int = 1, dtype: Any = np.float64) -> np.ndarray:
         """Return the matrix (N, F) of a raw table.
@@ -160,10 +160,10 @@ class Preprocessing:
         """Rebuild what `state` says, exactly."""
         columns = []
         for entry in state["columns"]:
-            given: dict[str, Any] = {
+            arguments: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
             }
-            columns.append(LEAVES[str(given.pop("tag"))](**given))
+            columns.append(LEAVES[str(arguments.pop("tag"))](**arguments))
         return cls(tuple(columns))
 
 

@@ -200,8 +200,8 @@ def by_time(
     order = np.argsort(moments, kind="stable")
     ordered = moments[order]
 
-    def first_of_its_moment(place: int) -> int:
-        return int(np.searchsorted(ordered, ordered[min(max(place, 0), len(order) - 1)], side="left"))
+    def first_of_its_moment(number: int) -> int:
+        return int(np.searchsorted(ordered, ordered[min(max(number, 0), len(order) - 1)], side="left"))
 
     end = len(order) if test == 0 else first_of_its_moment(len(order) - round(test * len(order)))
     start = first_of_its_moment(end - round(val * len(order)))
@@ -217,7 +217,7 @@ def by_time(
     )
 
 
-def as_given(y: np.ndarray, class_names: Sequence[str], labels: Sequence[str | None], val: float, seed: int) -> Split:
+def by_column(y: np.ndarray, class_names: Sequence[str], labels: Sequence[str | None], val: float, seed: int) -> Split:
     """Cut a table as a column of it says: ``train``, ``val`` (or ``valid``, ``validation``, ``dev``) and ``test``.
 
     Without validation rows ``val`` of the training rows are cut off, stratified; without test rows there is no test
@@ -231,7 +231,7 @@ def as_given(y: np.ndarray, class_names: Sequence[str], labels: Sequence[str | N
     Examples
     --------
     >>> labels = ["train"] * 60 + ["val"] * 20 + ["test"] * 20
-    >>> split = as_given(np.tile([0, 1], 50), ["no", "yes"], labels, val=0.2, seed=0)
+    >>> split = by_column(np.tile([0, 1], 50), ["no", "yes"], labels, val=0.2, seed=0)
     >>> sorted(split.test) == list(range(80, 100))
     True
     """

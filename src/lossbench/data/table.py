@@ -189,9 +189,9 @@ class Table(Source):
 
     def _require_one_split(self) -> None:
         ways = {"time": self.time, "split_column": self.split_column, "group": self.group}
-        given = [key for key, column in ways.items() if column is not None]
+        named = [key for key, column in ways.items() if column is not None]
         rule = "one of time, split_column and group to decide the splits"
-        require(len(given) < 2, "Table", rule, **{key: ways[key] for key in given})
+        require(len(named) < 2, "Table", rule, **{key: ways[key] for key in named})
         for key in ("time", "split_column"):
             rule = f"fold null with {key}, which decides the test split"
             require(ways[key] is None or self.fold is None, "Table", rule, fold=self.fold)
@@ -213,9 +213,9 @@ class Table(Source):
     def roles(self) -> Roles:
         """What columns are for."""
         kinds = {"categorical": self.categorical, "numeric": self.numeric, "boolean": self.boolean, "date": self.dates}
-        said = {name: cast(Kind, kind) for kind, names in kinds.items() for name in names}
+        stated = {name: cast(Kind, kind) for kind, names in kinds.items() for name in names}
         return Roles(
-            self.target, self.classes, self.positive, tuple(self.drop), said, self.date_format,
+            self.target, self.classes, self.positive, tuple(self.drop), stated, self.date_format,
             self.weight, self.group, self.time, self.split_column,
         )  # fmt: skip
 
@@ -239,8 +239,8 @@ class Table(Source):
         loaded, seed = draw.loaded, self.split_seed
         y, names = draw.y, draw.class_names
         test = self.test if draw.test is None else 0.0
-        if loaded.given is not None:
-            return splits.as_given(y, names, loaded.given, self.val, seed)
+        if loaded.split_labels is not None:
+            return splits.by_column(y, names, loaded.split_labels, self.val, seed)
         if loaded.moments is not None:
             return splits.by_time(y, names, loaded.moments, self.val, test, seed)
         if loaded.groups is None:

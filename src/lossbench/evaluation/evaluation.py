@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lossbench.evaluation import calibration, metrics, thresholds
+from lossbench.evaluation.catalogue import names_for, names_from
 from lossbench.objective.loss import Loss
 from lossbench.objective.posterior import class_posterior
 from lossbench.task import Task
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 Floats = NDArray[np.float64]
-
-OF_POSTERIOR = ("log_loss", "brier", "ece")
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def evaluate(
     loss
         Bound to ``task``; it has the link, and says whether its gradient gives the posterior.
     class_weights, sampling_rates
-        Of the selected epoch, (K,), as `lossbench.objective.posterior.posterior` takes them. A calibrator
+        Of the selected epoch, (K,), as `lossbench.objective.posterior.recover_posterior` takes them. A calibrator
         needs neither: it is fitted on rows as they come.
     collection
         From `lossbench.evaluation.collection.build`. Its values are added to the built-in ones and stand
@@ -129,15 +128,15 @@ def figures(
     collection: MetricCollection | None = None,
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return the figures of some rows by metric, ``recall/<class>`` and ``posterior/<metric>``, and why any is NaN."""
-    found = metrics.compute(target, probs[None], (*metrics.names_for(task.n_classes), metrics.RECALLS))
-    recalls = found.pop(metrics.RECALLS)[0]
+    found = metrics.compute(target, probs[None], (*names_for(task.n_classes), "recall"))
+    recalls = found.pop("recall")[0]
     own = {name: float(value[0]) for name, value in found.items()}
     own |= {f"recall/{k}": float(v) for k, v in zip(task.class_names, recalls, strict=True)}
     if collection is not None:
         from lossbench.evaluation.collection import measure  # torchmetrics takes seconds to import
 
         own |= measure(collection, target, probs, task)
-    of_posterior = metrics.compute(target, posteriors[None], OF_POSTERIOR)
+    of_posterior = metrics.compute(target, posteriors[None], names_from("probability"))
     own |= {f"posterior/{name}": float(value[0]) for name, value in of_posterior.items()}
     undefined = [name for name, value in own.items() if np.isnan(value)]
     if not undefined:

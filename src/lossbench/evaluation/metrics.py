@@ -8,41 +8,18 @@ them.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lossbench.evaluation.catalogue import METRICS, names_for, names_from
 from lossbench.evaluation.ranking import areas, sorted_keys
 
 Floats = NDArray[np.float64]
 
-DIRECTION: dict[str, Literal["max", "min"]] = {
-    "accuracy": "max",
-    "balanced_accuracy": "max",
-    "auroc": "max",
-    "average_precision": "max",
-    "f1": "max",
-    "mcc": "max",
-    "log_loss": "min",
-    "brier": "min",
-    "ece": "min",
-    "auroc_micro": "max",
-}
-NAMES: tuple[str, ...] = tuple(DIRECTION)
-RECALLS = "recalls"
 BINS = 15
 SMALLEST = float(np.finfo(np.float64).tiny)
 BLOCK = 1 << 17  # cells computed at a time: the temporaries of 1 MiB then stay in the cache
-
-
-def names_for(n_classes: int, ece: bool = True) -> tuple[str, ...]:
-    """Return the metrics of a task: `NAMES`, ``auroc_micro`` only for three classes or more.
-
-    Per epoch, ``ece=False`` leaves out the calibration error, which costs as much as a few of the others
-    together and selects no epoch.
-    """
-    return tuple(name for name in NAMES if (name != "auroc_micro" or n_classes > 2) and (name != "ece" or ece))
 
 
 def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None = None) -> dict[str, Floats]:
@@ -61,7 +38,7 @@ def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None =
     - ``ece``: mean over 15 bins of equal width of |observed - expected|, weighted by rows; for two classes
       of the positive class, for more of the decided one; bins are closed below, the last one on both sides;
     - ``auroc_micro`` (K > 2): one AUROC over all N K cells of the one-hot target;
-    - ``recalls``, where ``names`` asks for it: the recall of each class, (R, K), NaN for a class without rows.
+    - ``recall``, where ``names`` asks for it: that of each class, (R, K), NaN for a class without rows.
 
     Parameters
     ----------
@@ -70,11 +47,11 @@ def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None =
     probs
         (R, N, K), rows sum to one. A replicate with a NaN gets NaN for every metric.
     names
-        What to compute, default all that `names_for` lists.
+        What to compute, default all that `catalogue.names_for` lists.
 
     Returns
     -------
-    dict of (R,) float64, ``recalls`` (R, K)
+    dict of (R,) float64, ``recall`` (R, K)
         NaN where a metric is undefined; `undefined` has the reason.
 
     Raises
@@ -94,7 +71,7 @@ def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None =
     n_classes = p.shape[2]
     wanted = names_for(n_classes) if names is None else tuple(names)
     for name in wanted:
-        if (name not in DIRECTION and name != RECALLS) or (name == "auroc_micro" and n_classes == 2):
+        if name not in METRICS or METRICS[name].of == "training" or METRICS[name].least_classes > n_classes:
             known = ", ".join(names_for(n_classes))
             raise ValueError(f"a metric for {n_classes} classes is one of {known}, got {name!r}")
     replicates, n, _ = p.shape
@@ -116,23 +93,23 @@ def undefined(target: ArrayLike, n_classes: int, class_names: Sequence[str] | No
     >>> undefined([0, 0, 0], 2, ("outer", "inner"))["auroc"]
     "no row of class 'inner'"
     >>> undefined([1, 1], 2)
-    {'auroc': "no row of class '0'", 'balanced_accuracy': "no row of class '0'", 'mcc': 'only one class'}
+    {'balanced_accuracy': "no row of class '0'", 'auroc': "no row of class '0'", 'mcc': 'only one class'}
     """
     counts = np.bincount(np.asarray(target, dtype=np.int64), minlength=n_classes)
     titles = [str(k) for k in range(n_classes)] if class_names is None else list(class_names)
     absent = [k for k in range(n_classes) if counts[k] == 0]
-    reasons: dict[str, str] = {}
-    if absent:
-        reason = "no row of class " + ", ".join(repr(titles[k]) for k in absent)
-        needing_positives = ("average_precision", "f1") if n_classes > 2 or 1 in absent else ()
-        reasons = dict.fromkeys(("auroc", "balanced_accuracy", *needing_positives), reason)
-    if len(absent) >= n_classes - 1:
-        reasons["mcc"] = "only one class"
-    return reasons
+    lacking = "no row of class " + ", ".join(repr(titles[k]) for k in absent) if absent else ""
+    reasons = {
+        "rows": "",
+        "positives": lacking if n_classes > 2 or 1 in absent else "",
+        "two classes": "only one class" if len(absent) >= n_classes - 1 else "",
+        "every class": lacking,
+    }
+    return {name: reasons[each.needs] for name, each in METRICS.items() if reasons[each.needs]}
 
 
-_DECISIONS = frozenset({"accuracy", "balanced_accuracy", "f1", "mcc", RECALLS})
-_RANKINGS = frozenset({"auroc", "average_precision", "auroc_micro"})
+_DECISIONS = frozenset(names_from("decision"))
+_RANKINGS = frozenset(names_from("ranking"))
 
 
 def _checked(target: ArrayLike, probs: ArrayLike) -> tuple[NDArray[np.int64], Floats, bool]:
@@ -161,27 +138,34 @@ def _computed(labels: NDArray[np.int64], p: Floats, wanted: Collection[str], nan
     lost = np.asarray(np.isnan(p).any(axis=(1, 2))) if nan else None
     if lost is not None:  # any probabilities will do there, the answer is NaN
         p = np.where(lost[:, None, None], 1 / n_classes, p)
-    columns = _columns(p)
-    onehot = labels[:, None, :] == (np.arange(n_classes)[:, None] if n_classes > 2 else 1)
-    values: dict[str, Any] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        if not _DECISIONS.isdisjoint(wanted):
-            values |= _decisions(_confusion(labels, _decided(columns), n_classes))
-        if not _RANKINGS.isdisjoint(wanted):
-            values |= _rankings(columns, onehot, wanted)
-        if "log_loss" in wanted:
-            values["log_loss"] = _log_loss(labels, p)
-        if "brier" in wanted:
-            error = columns - onehot
-            error *= error
-            values["brier"] = np.add.reduce(error, axis=(1, 2)) / p.shape[1]
-        if "ece" in wanted:
-            values["ece"] = _ece(labels, columns, onehot)
+        values = _formulas(labels, p, wanted)
     if lost is not None:
         values = {
             name: np.where(lost[:, None] if value.ndim == 2 else lost, np.nan, value) for name, value in values.items()
         }
     return {name: values[name] for name in wanted}
+
+
+def _formulas(labels: NDArray[np.int64], p: Floats, wanted: Collection[str]) -> dict[str, Floats]:
+    """Return the wanted metrics, and those that cost nothing beside them."""
+    n_classes = p.shape[2]
+    columns = _columns(p)
+    onehot = labels[:, None, :] == (np.arange(n_classes)[:, None] if n_classes > 2 else 1)
+    values: dict[str, Floats] = {}
+    if not _DECISIONS.isdisjoint(wanted):
+        values |= _decisions(_confusion(labels, _decided(columns), n_classes))
+    if not _RANKINGS.isdisjoint(wanted):
+        values |= _rankings(columns, onehot, wanted)
+    if "log_loss" in wanted:
+        values["log_loss"] = _log_loss(labels, p)
+    if "brier" in wanted:
+        error = columns - onehot
+        error *= error
+        values["brier"] = np.add.reduce(error, axis=(1, 2)) / p.shape[1]
+    if "ece" in wanted:
+        values["ece"] = _ece(labels, columns, onehot)
+    return values
 
 
 def _columns(p: Floats) -> Floats:
@@ -233,7 +217,7 @@ def _decisions(confusion: NDArray[np.int64]) -> dict[str, Floats]:
         "balanced_accuracy": balanced,
         "f1": f1[:, 1] if n_classes == 2 else np.add.reduce(f1, axis=1) / n_classes,
         "mcc": (n * hits - np.vecdot(actual, decided)) / scale,
-        RECALLS: recalls,
+        "recall": recalls,
     }
 
 

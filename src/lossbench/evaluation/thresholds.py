@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-TUNED = ("f1", "mcc", "balanced_accuracy", "accuracy")
+from lossbench.evaluation.catalogue import TUNED
 
 
 def tune(target: ArrayLike, positive_prob: ArrayLike) -> dict[str, float]:
@@ -121,6 +121,8 @@ def _score(
     gain = hits / n_positive - false_alarms / n_negative  # Youden's J
     if metric == "balanced_accuracy":
         return (1 + gain) / 2
+    if metric != "mcc":
+        raise ValueError(f"thresholds have no formula for {metric!r}")
     decided = hits + false_alarms
     one_sided = (decided == 0) | (decided == n)
     spread = np.where(one_sided, 1.0, decided * (n - decided))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Assessment:
     """What a model is worth on some rows.
 
     Attributes
@@ -39,9 +39,9 @@ class Judged:
     counts: dict[str, int]
 
 
-def judge(
-    predictor: Predictor, pieces: Iterable[pd.DataFrame], target: str, collection: MetricCollection | None = None
-) -> Judged:
+def assess(
+    predictor: Predictor, tables: Iterable[pd.DataFrame], target: str, collection: MetricCollection | None = None
+) -> Assessment:
     """Score labelled rows; only scores and labels are held, so the table may be larger than memory.
 
     Parameters
@@ -59,18 +59,18 @@ def judge(
         For a column that is missing, a label that training had not, no rows.
     """
     scores, labels, rows = [], [], 0
-    for piece in pieces:
-        labels.append(labels_of(piece, target, predictor.task.class_names, rows + 1))
-        scores.append(predictor.scores(piece, rows + 1))
-        rows += len(piece)
+    for table in tables:
+        labels.append(labels_of(table, target, predictor.task.class_names, rows + 1))
+        scores.append(predictor.scores(table, rows + 1))
+        rows += len(table)
     if rows == 0:
         raise DataError("the table has no rows to evaluate")
-    said, true = np.concatenate(scores), np.concatenate(labels)
-    posteriors, task = predictor.posterior(said), predictor.task
-    found, undefined = figures(true, predictor.probs(said), posteriors, task, collection)
-    tuned, untuned = figures_at(predictor.thresholds, true, posteriors, task)
-    counts = np.bincount(true, minlength=task.n_classes).tolist()
-    return Judged(found | tuned, undefined | untuned, dict(zip(task.class_names, counts, strict=True)))
+    all_scores, target_index = np.concatenate(scores), np.concatenate(labels)
+    posteriors, task = predictor.posterior(all_scores), predictor.task
+    metrics, undefined = figures(target_index, predictor.probs(all_scores), posteriors, task, collection)
+    tuned, untuned = figures_at(predictor.thresholds, target_index, posteriors, task)
+    counts = np.bincount(target_index, minlength=task.n_classes).tolist()
+    return Assessment(metrics | tuned, undefined | untuned, dict(zip(task.class_names, counts, strict=True)))
 
 
 def labels_of(frame: pd.DataFrame, target: str, class_names: tuple[str, ...], first_row: int = 1) -> NDArray[np.int64]:
@@ -81,23 +81,23 @@ def labels_of(frame: pd.DataFrame, target: str, class_names: tuple[str, ...], fi
     """
     if target not in frame:
         raise DataError(f"there is no column {target!r} with the true classes (--target names another)")
-    place = {name: index for index, name in enumerate(class_names)}
+    index_of = {name: index for index, name in enumerate(class_names)}
     codes, distinct = pd.factorize(frame[target])
-    found = np.array([_index(value, place) for value in distinct] + [-1], dtype=np.int64)[codes]
-    wrong = np.flatnonzero(found < 0)
+    indices = np.array([_index(value, index_of) for value in distinct] + [-1], dtype=np.int64)[codes]
+    wrong = np.flatnonzero(indices < 0)
     if len(wrong):
         value = frame[target].iloc[wrong[0]]
         what = "a missing value" if pd.isna(value) else repr(value)
-        known = ", ".join(map(repr, class_names))
-        raise DataError(f"column {target!r} has {what} in row {wrong[0] + first_row}, classes are {known}")
-    return found
+        classes = ", ".join(map(repr, class_names))
+        raise DataError(f"column {target!r} has {what} in row {wrong[0] + first_row}, classes are {classes}")
+    return indices
 
 
-def _index(value: object, place: dict[str, int]) -> int:
+def _index(value: object, index_of: dict[str, int]) -> int:
     """Return the class of a label, -1 where there is none."""
     texts = [as_text(value), str(value).strip()]
     try:
         texts.append(as_text(float(texts[1])))
     except ValueError:
         texts += [texts[1].capitalize(), {"true": "1", "false": "0"}.get(texts[1].lower(), "")]
-    return next((place[text] for text in texts if text in place), -1)
+    return next((index_of[text] for text in texts if text in index_of), -1)

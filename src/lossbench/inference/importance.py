@@ -12,6 +12,7 @@ from sklearn.inspection import permutation_importance
 
 from lossbench.errors import UserError
 from lossbench.evaluation import metrics
+from lossbench.evaluation.catalogue import direction, names_for, names_from
 from lossbench.inference.predictor import Floats, Predictor
 
 # Rows that columns are permuted in, at most; each is scored once for every column and repeat.
@@ -74,7 +75,7 @@ def explain(
     UserError
         For a metric that is not known, or not defined on these rows.
     """
-    known = metrics.names_for(predictor.task.n_classes)
+    known = names_for(predictor.task.n_classes)
     if metric not in known:
         raise UserError(f"importance is measured by {', '.join(known)}, got {metric!r}")
     judge = _Judge(predictor, metric)
@@ -82,7 +83,7 @@ def explain(
     if np.isnan(value):
         reason = metrics.undefined(target, predictor.task.n_classes, predictor.task.class_names).get(metric)
         raise UserError(f"{metric} is undefined on these rows: {reason}")
-    found = permutation_importance(
+    result = permutation_importance(
         judge,
         parsed,
         target,
@@ -92,7 +93,7 @@ def explain(
         max_samples=min(ROWS, len(target)),
     )
     importances = pd.DataFrame(
-        {"column": list(parsed), "importance": found.importances_mean, "sd": found.importances_std}
+        {"column": list(parsed), "importance": result.importances_mean, "sd": result.importances_std}
     ).sort_values("importance", ascending=False, kind="stable", ignore_index=True)
     return Explained(metric, value, importances, _mistakes(predictor, parsed, target, per_class))
 
@@ -103,7 +104,7 @@ class _Judge:
     def __init__(self, predictor: Predictor, metric: str) -> None:
         self.predictor = predictor
         self.metric = metric
-        self._of_posterior = metric in ("log_loss", "brier", "ece")
+        self._of_posterior = metric in names_from("probability")
 
     def fit(self, x: Any, y: Any) -> Self:
         raise RuntimeError("the model is trained already")
@@ -116,23 +117,28 @@ class _Judge:
         return float(metrics.compute(target, probs[None], (self.metric,))[self.metric][0])
 
     def score(self, _: Any, parsed: pd.DataFrame, target: NDArray[np.int64]) -> float:
-        sign = 1 if metrics.DIRECTION[self.metric] == "max" else -1
+        sign = 1 if direction(self.metric) == "max" else -1
         return sign * self.value(self.predict(parsed), target)
 
 
 def _mistakes(predictor: Predictor, parsed: pd.DataFrame, target: NDArray[np.int64], per_class: int) -> pd.DataFrame:
     posteriors = predictor.posterior(predictor.scores_of_parsed(parsed))
-    said = predictor.labels(posteriors, predictor.decides)
-    sure = posteriors[np.arange(len(said)), said]
+    labels = predictor.labels(posteriors, predictor.decides)
+    sure = posteriors[np.arange(len(labels)), labels]
     names = np.array(predictor.task.class_names, dtype=object)
     chosen = []
-    for place in range(len(names)):
-        wrong = np.flatnonzero((target == place) & (said != place))
+    for index in range(len(names)):
+        wrong = np.flatnonzero((target == index) & (labels != index))
         chosen.append(wrong[np.argsort(-sure[wrong], kind="stable")][:per_class])
     rows = np.concatenate(chosen)
     raw = readable(predictor, parsed.iloc[rows])
     head = pd.DataFrame(
-        {"row": parsed.index[rows], "true": names[target[rows]], "label": names[said[rows]], "probability": sure[rows]}
+        {
+            "row": parsed.index[rows],
+            "true": names[target[rows]],
+            "label": names[labels[rows]],
+            "probability": sure[rows],
+        }
     )
     raw = raw.rename(columns={name: f"{name} (column)" for name in raw if name in head})
     return head.join(raw.reset_index(drop=True))
@@ -140,7 +146,7 @@ def _mistakes(predictor: Predictor, parsed: pd.DataFrame, target: NDArray[np.int
 
 def readable(predictor: Predictor, parsed: pd.DataFrame) -> pd.DataFrame:
     """Return parsed columns as a person writes them: dates as dates, booleans as words."""
-    found = {}
+    columns = {}
     for name, kind in predictor.preprocessing.schema.items():
         column = parsed[name]
         if kind == "date":
@@ -148,5 +154,5 @@ def readable(predictor: Predictor, parsed: pd.DataFrame) -> pd.DataFrame:
             column = days.dt.round("s").astype(str)
         elif kind == "boolean":
             column = column.map({1.0: "True", 0.0: "False"})
-        found[name] = column.astype(object)
-    return pd.DataFrame(found, index=parsed.index)
+        columns[name] = column.astype(object)
+    return pd.DataFrame(columns, index=parsed.index)

@@ -77,8 +77,8 @@ def load(source: str | Path | BinaryIO, name: str = "") -> dict[str, Any]:
             warnings.simplefilter("ignore")
             content = torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"names {found[1]!r}" if found else "holds more than tensors and plain containers"
+        name_in_file = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"names {name_in_file[1]!r}" if name_in_file else "holds more than tensors and plain containers"
         raise UserError(f"{name} is refused: it {what}, and loading a model never runs code") from error
     except OSError as error:
         raise UserError(f"{name} cannot be read: {error.strerror or error}") from error

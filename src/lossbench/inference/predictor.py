@@ -17,6 +17,7 @@ from lossbench.data.tables.columns import Categorical
 from lossbench.data.tables.parsing import as_text
 from lossbench.errors import UserError
 from lossbench.evaluation import calibration
+from lossbench.evaluation.catalogue import TUNED
 from lossbench.inference import model_file
 from lossbench.inference.rebuild import rebuild
 from lossbench.models.forward import scores_of
@@ -29,7 +30,7 @@ from lossbench.task import Task
 Floats = NDArray[np.float64]
 
 # Labels are decided at the threshold that is best for it on validation, unless told otherwise.
-THRESHOLD = "f1"
+THRESHOLD = TUNED[0]
 
 
 class Predictor:
@@ -61,9 +62,9 @@ class Predictor:
     """
 
     def __init__(self, content: Mapping[str, Any], *, trust: bool = False) -> None:
-        said = content["task"]
+        task = content["task"]
         self.config: Mapping[str, Any] = content["config"]
-        self.task = Task(said["n_features"], tuple(said["class_names"]), tuple(said["class_counts"]))
+        self.task = Task(task["n_features"], tuple(task["class_names"]), tuple(task["class_counts"]))
         self.preprocessing = Preprocessing.from_state(content["preprocessing"])
         self.thresholds = {str(name): float(value) for name, value in content["thresholds"].items()}
         self.kind = str(content["posterior"]["kind"])
@@ -103,26 +104,26 @@ class Predictor:
         tuned = self.thresholds.get(THRESHOLD, float("nan"))
         return 0.5 if np.isnan(tuned) else tuned
 
-    def threshold(self, given: str | float | None = None) -> float | None:
-        """Return the threshold that was asked for: a metric's name, a number, or None for `decides`.
+    def threshold(self, wanted: str | float | None = None) -> float | None:
+        """Return the threshold that is wanted: a metric's name, a number, or None for `decides`.
 
         Raises
         ------
         UserError
             For a metric without a threshold, or any threshold where there are more than two classes.
         """
-        if given is None:
+        if wanted is None:
             return self.decides
         if not self.task.binary:
             raise UserError(f"a threshold decides between two classes, this model has {self.task.n_classes}")
         try:
-            return float(given)
+            return float(wanted)
         except ValueError:
             pass
-        tuned = self.thresholds.get(str(given), float("nan"))
+        tuned = self.thresholds.get(str(wanted), float("nan"))
         if np.isnan(tuned):
-            known = [name for name, value in self.thresholds.items() if not np.isnan(value)]
-            raise UserError(f"a threshold is a number or one tuned for {', '.join(known)}, got {given!r}")
+            names = [name for name, value in self.thresholds.items() if not np.isnan(value)]
+            raise UserError(f"a threshold is a number or one tuned for {', '.join(names)}, got {wanted!r}")
         return tuned
 
     def scores(self, frame: pd.DataFrame, first_row: int = 1) -> Floats:
@@ -176,8 +177,8 @@ class Predictor:
         posteriors = self.posterior(scores)
         names = self.task.class_names
         columns: dict[str, Any] = {"label": np.array(names, dtype=object)[self.labels(posteriors, cut)]}
-        columns |= {f"probability_{name}": posteriors[:, place] for place, name in enumerate(names)}
-        columns |= {name: scores[:, place] for place, name in enumerate(self.score_names)}
+        columns |= {f"probability_{name}": posteriors[:, index] for index, name in enumerate(names)}
+        columns |= {name: scores[:, index] for index, name in enumerate(self.score_names)}
         return pd.DataFrame(columns, index=frame.index)
 
     def unseen(self, frame: pd.DataFrame) -> dict[str, set[str]]:
@@ -185,13 +186,13 @@ class Predictor:
 
         They share the feature ``<column> other``, or have none where training had no rare level.
         """
-        found = {}
+        unseen = {}
         for column in self.preprocessing.columns:
             if isinstance(column, Categorical):
                 levels = {as_text(value) for value in frame[column.name].dropna().unique()} - set(column.levels)
                 if levels:
-                    found[column.name] = levels
-        return found
+                    unseen[column.name] = levels
+        return unseen
 
     @property
     def score_names(self) -> list[str]:

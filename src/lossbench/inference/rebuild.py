@@ -69,7 +69,7 @@ def rebuild(node: Any, key: str, *, trust: bool = False, also: tuple[type, ...] 
         except (TypeError, ValueError) as error:
             raise UserError(f"{key}: {node['_target_']} refuses its arguments: {error}") from error
     if isinstance(node, (list, tuple)):
-        return [rebuild(value, f"{key}[{place}]", trust=trust, also=also) for place, value in enumerate(node)]
+        return [rebuild(value, f"{key}[{number}]", trust=trust, also=also) for number, value in enumerate(node)]
     return node
 
 
@@ -78,12 +78,12 @@ def _located(path: Any, key: str, trust: bool, also: tuple[type, ...]) -> Any:
         raise UserError(f"{key} needs a dotted name as its _target_, got {path!r}")
     if not trust and not _within(path, _IMPORTED):
         raise _refusal(key, path)
-    found = _get(path)
-    if found is None:
+    target = _get(path)
+    if target is None:
         raise UserError(f"{key} names {path!r}, which cannot be found: is the package installed that it belongs to?")
-    if not trust and not _is_part(found, also):
+    if not trust and not _is_part(target, also):
         raise _refusal(key, path)
-    return found
+    return target
 
 
 def _get(path: str) -> Any:
@@ -91,26 +91,26 @@ def _get(path: str) -> Any:
     parts = path.split(".")
     for length in range(len(parts) - 1, 0, -1):
         try:
-            found: Any = importlib.import_module(".".join(parts[:length]))
+            target: Any = importlib.import_module(".".join(parts[:length]))
         except ModuleNotFoundError:
             continue
         for part in parts[length:]:
-            found = getattr(found, part, None)
-        return found
+            target = getattr(target, part, None)
+        return target
     return None
 
 
-def _is_part(found: Any, also: tuple[type, ...]) -> bool:
+def _is_part(target: Any, also: tuple[type, ...]) -> bool:
     # By where it is defined: `torch.os.system` is found under torch as well.
-    if inspect.isclass(found):
-        return issubclass(found, (nn.Module, *also)) and _within(found.__module__, _CLASSES)
-    if inspect.isfunction(found) or inspect.isbuiltin(found):
-        return _within(found.__module__, _FUNCTIONS)
+    if inspect.isclass(target):
+        return issubclass(target, (nn.Module, *also)) and _within(target.__module__, _CLASSES)
+    if inspect.isfunction(target) or inspect.isbuiltin(target):
+        return _within(target.__module__, _FUNCTIONS)
     return False
 
 
-def _within(module: str | None, places: tuple[str, ...]) -> bool:
-    return any(module == place or str(module).startswith(f"{place}.") for place in places)
+def _within(module: str | None, packages: tuple[str, ...]) -> bool:
+    return any(module == package or str(module).startswith(f"{package}.") for package in packages)
 
 
 def _refusal(key: str, path: str) -> UserError:

@@ -55,8 +55,8 @@ def attach_head(network: nn.Module, objective: Objective, seed: int, dtype: torc
 
 def walks_its_layers(network: nn.Module) -> bool:
     """Return whether a network is its body and then its head, layer by layer, as ours are."""
-    own = [getattr(type(network), name, None) for name in ("features", "forward")]
-    return own == [Network.features, Network.forward]
+    methods = [getattr(type(network), name, None) for name in ("features", "forward")]
+    return methods == [Network.features, Network.forward]
 
 
 @torch.no_grad()
@@ -71,8 +71,8 @@ def scores_of(network: nn.Module, x: NDArray[np.float64], rows: int = 4096) -> N
     try:
         blocks = []
         for block in np.split(x, range(rows, len(x), rows)):
-            given = torch.as_tensor(block, dtype=first.dtype, device=first.device)
-            scores = propagate(network, given)[0] if layers is None else _by_columns(layers, given)
+            inputs = torch.as_tensor(block, dtype=first.dtype, device=first.device)
+            scores = propagate(network, inputs)[0] if layers is None else _by_columns(layers, inputs)
             blocks.append(scores.double().cpu())
     finally:
         if training:

@@ -43,12 +43,12 @@ def build(model: Callable[[Task], nn.Module], task: Task, seed: int, dtype: torc
     True
     """
     with randomness.seeded(seed, "init"), torch.device("cpu"), _default_dtype(torch.float32):
-        made = model(task)
-    if not isinstance(made, nn.Module):
+        network = model(task)
+    if not isinstance(network, nn.Module):
         source = getattr(model, "func", model)  # what a partial calls
         name = getattr(source, "__qualname__", repr(source))
-        raise ValueError(f"a model needs to be a torch.nn.Module, got {type(made).__qualname__} from {name}")
-    return made.to(dtype)
+        raise ValueError(f"a model needs to be a torch.nn.Module, got {type(network).__qualname__} from {name}")
+    return network.to(dtype)
 
 
 @contextmanager

@@ -45,11 +45,11 @@ class Network(nn.Module):
         ValueError
             In training, for a number of masks other than the number of dropout layers.
         """
-        given = list(masks or ())
+        drawn = list(masks or ())
         wanted = sum(isinstance(layer, Dropout) for layer in self.body)
-        if self.training and given and len(given) != wanted:
-            raise ValueError(f"a network needs one mask per dropout layer, {wanted}, got {len(given)} masks")
-        remaining = iter(given)
+        if self.training and drawn and len(drawn) != wanted:
+            raise ValueError(f"a network needs one mask per dropout layer, {wanted}, got {len(drawn)} masks")
+        remaining = iter(drawn)
         for layer in self.body:
             x = layer(x, next(remaining, None)) if isinstance(layer, Dropout) else layer(x)
         return x

@@ -37,7 +37,7 @@ class Loss(nn.Module, ABC):
         Else: parameters and buffers with the class axis last, along which renaming the classes changes
         nothing.
     posterior
-        ``gradient``: :func:`lossbench.objective.posterior.posterior` recovers the class posterior from the
+        ``gradient``: :func:`lossbench.objective.posterior.recover_posterior` recovers the class posterior from the
         scores, and near the minimum it is near the truth: the excess risk is at least H / 8 times the squared
         error of the posterior, H what knowing nothing costs more than knowing all (the loss is strongly proper in
         it: Agarwal 2014, https://arxiv.org/abs/1207.0268). ``calibrator``: it has to be fitted on validation rows.

@@ -169,17 +169,17 @@ class Objective(nn.Module):
         rates
             The learning rate of each in this step.
         """
-        own = self.loss.projected(dict(self.loss.named_parameters()))
+        projected = self.loss.projected(dict(self.loss.named_parameters()))
         moved: dict[str, Tensor] = {}
         for part in self._penalties().values():
             moved |= part.shrunk({**weights, **moved}, rates)
-        return own, moved
+        return projected, moved
 
     def after_step(self, weights: Mapping[str, Tensor], rates: Mapping[str, float | Tensor]) -> None:
         """Apply :meth:`moved_after_step` in place, after an optimizer step."""
         with torch.no_grad():
-            own, moved = self.moved_after_step(weights, rates)
-            for name, value in own.items():
+            projected, moved = self.moved_after_step(weights, rates)
+            for name, value in projected.items():
                 self.loss.get_parameter(name).copy_(value)
             for name, value in moved.items():
                 weights[name].copy_(value)
@@ -189,10 +189,10 @@ class Objective(nn.Module):
         return {name: part for name, part in self.regularizers.items() if isinstance(part, Regularizer)}
 
 
-def told_of(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def reported_terms(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the terms that a history tells: without penalties the objective is the loss, and is not told twice.
 
-    >>> list(told_of({"loss": torch.ones(()), "objective": torch.ones(())}))
+    >>> list(reported_terms({"loss": torch.ones(()), "objective": torch.ones(())}))
     ['loss']
     """
     return {name: term for name, term in terms.items() if name != "objective" or len(terms) > 2}

@@ -12,7 +12,7 @@ from lossbench.objective.prediction import Prediction
 _CHUNK = 16384  # rows times classes solved at once: each has K slopes, and no more of them stay in the caches
 
 
-def posterior(
+def recover_posterior(
     loss: Loss,
     scores: Tensor,
     class_weights: Tensor | None = None,
@@ -52,7 +52,7 @@ def posterior(
     >>> from lossbench.task import Task
     >>> loss = Focal(gamma=2, alpha=0.75)
     >>> loss.bind(Task(1, ("negative", "positive"), (1, 1)))
-    >>> posterior(loss, torch.zeros(1, 1))
+    >>> recover_posterior(loss, torch.zeros(1, 1))
     tensor([[0.7500, 0.2500]], dtype=torch.float64)
     """
     if loss.posterior != "gradient":
@@ -72,7 +72,7 @@ def class_posterior(
     class_weights: Tensor | None = None,
     sampling_rates: Tensor | None = None,
 ) -> Tensor:
-    """Return what `posterior` does; of a proper loss, where nothing has to be undone, from its link.
+    """Return what `recover_posterior` does; of a proper loss, where nothing has to be undone, from its link.
 
     >>> from lossbench.objective.losses.likelihood import Brier
     >>> class_posterior(Brier(), torch.zeros(1, 1))
@@ -80,7 +80,7 @@ def class_posterior(
     """
     if loss.proper and class_weights is None and sampling_rates is None:
         return loss.link.probs(scores.detach().to(torch.float64)).detach()
-    return posterior(loss, scores, class_weights, sampling_rates)
+    return recover_posterior(loss, scores, class_weights, sampling_rates)
 
 
 def _empty(scores: Tensor) -> Tensor:
@@ -96,9 +96,9 @@ def _seen(loss: Loss, scores: Tensor) -> Tensor:
         seen = torch.stack([_two_classes(positive, negative), _two_classes(negative, positive)], dim=-1)
     elif loss.link.name == "sigmoid":
         # column k's slope is one number for the rows of class k and another for all others
-        own = slopes.diagonal(dim1=1, dim2=2)
-        other = slopes.roll(-1, dims=1).diagonal(dim1=1, dim2=2)
-        seen = _two_classes(other, own)
+        slope_of_class = slopes.diagonal(dim1=1, dim2=2)
+        slope_of_others = slopes.roll(-1, dims=1).diagonal(dim1=1, dim2=2)
+        seen = _two_classes(slope_of_others, slope_of_class)
         seen = seen / seen.sum(dim=-1, keepdim=True)
     else:
         seen = _simplex(slopes, loss.link.probs(scores).detach())
@@ -133,14 +133,14 @@ def _simplex(slopes: Tensor, near: Tensor) -> Tensor:
     scaled = slopes / slopes.abs().amax(dim=1, keepdim=True)
     system, right = _with_sum(scaled.nan_to_num())  # 0/0: an equation without any slope says nothing
     step = torch.linalg.lstsq(system, right - system @ near.unsqueeze(-1), driver="gelsd").solution
-    found = near + step.squeeze(-1)
-    error = (system @ found.unsqueeze(-1) - right).abs().amax(dim=(1, 2))
-    contradict = (error > 1e-9) | (found < -1e-9).any(dim=-1)
-    found = found.clamp(min=0)
-    found = found / found.sum(dim=-1, keepdim=True)
+    solution = near + step.squeeze(-1)
+    error = (system @ solution.unsqueeze(-1) - right).abs().amax(dim=(1, 2))
+    contradict = (error > 1e-9) | (solution < -1e-9).any(dim=-1)
+    solution = solution.clamp(min=0)
+    solution = solution / solution.sum(dim=-1, keepdim=True)
     if contradict.any():
-        found[contradict] = _least(slopes[contradict])
-    return found
+        solution[contradict] = _least(slopes[contradict])
+    return solution
 
 
 def _with_sum(slopes: Tensor) -> tuple[Tensor, Tensor]:

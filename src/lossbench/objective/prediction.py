@@ -76,8 +76,8 @@ class Prediction:
     def nll_and_log_rest(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return each row's -log p_y and log(1 - p_y), (N,) each, exact also where p_y rounds to one."""
         if self._logistic:
-            own = self._for(target)
-            return -F.logsigmoid(own), F.logsigmoid(-own)
+            score = self._for(target)
+            return -F.logsigmoid(score), F.logsigmoid(-score)
         return -at(self.log_probs, target), log_others(self.log_probs, target)
 
     @property

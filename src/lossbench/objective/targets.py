@@ -71,5 +71,5 @@ def log_others(log_probs: Tensor, target: Tensor) -> Tensor:
     """
     if log_probs.shape[-1] == 2:
         return at(log_probs.flip(-1), target)
-    own = onehot(target, log_probs.shape[-1], log_probs).bool()
-    return log_probs.masked_fill(own, -torch.inf).logsumexp(dim=-1)
+    is_class = onehot(target, log_probs.shape[-1], log_probs).bool()
+    return log_probs.masked_fill(is_class, -torch.inf).logsumexp(dim=-1)

@@ -25,7 +25,7 @@ _watched: int | None = None
 
 
 def die_with_parent() -> None:
-    """Have this worker process end at once when its parent is gone, killed with no time to say so; safe to call again.
+    """End this worker process at once when its parent is gone, even where that was killed; safe to call again.
 
     Its runs keep the status RUNNING, and the command that continues the sweep sees that their process is gone.
     """
@@ -54,9 +54,9 @@ def _watch(parent: int) -> None:
 
 
 def collect_rarely() -> None:
-    """Have Python look after every 10,000 new objects instead of every 700.
+    """Let Python collect garbage after every 10,000 new objects instead of every 700.
 
-    Imports make half a million objects that stay: looking among them took a quarter of their time. MLflow holds some
+    Imports make half a million objects that stay: searching them took a quarter of their time. MLflow holds some
     five thousand while it writes a run.
     """
     gc.set_threshold(10_000)
@@ -67,14 +67,14 @@ _SOON_SECONDS = 0.02
 
 
 def raise_on_ctrl_c() -> None:
-    """Raise KeyboardInterrupt on Ctrl-C, wherever it arrives; a process told to ignore Ctrl-C does."""
+    """Raise KeyboardInterrupt on Ctrl-C, wherever it arrives; a process that ignores Ctrl-C goes on doing so."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     raise_again()
 
 
 def raise_again() -> None:
-    """Have a KeyboardInterrupt that was dropped raised a moment later, instead of printed with its traceback."""
+    """Raise a KeyboardInterrupt that Python drops (in a callback, say) a moment later, instead of printing it."""
     hook = sys.unraisablehook
     if not (isinstance(hook, partial) and hook.func is _unraisable):
         sys.unraisablehook = partial(_unraisable, hook)

@@ -40,7 +40,7 @@ def context(preload: Sequence[str] = ()) -> BaseContext:
 
 
 def start_early(preload: Sequence[str]) -> None:
-    """Start the server of processes before anyone knows how many: its imports take longer than all that comes before.
+    """Start the server of worker processes before their number is known, since its imports take seconds.
 
     A command that then needs none ends it as it leaves (`lossbench.processes.server`).
     """
@@ -49,7 +49,7 @@ def start_early(preload: Sequence[str]) -> None:
 
 
 class Workers:
-    """So many processes, started when there is something to do; the server that they come from starts at once.
+    """Processes that work is submitted to, started with the first of it; the server that they come from starts at once.
 
     Leaving the block waits for them; an exception that leaves it ends them.
     """
@@ -74,7 +74,7 @@ class Workers:
         """Have a worker do something; what it raises reaches the caller."""
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                self.number, mp_context=self._context, initializer=_settle_in, initargs=(_heeds_ctrl_c(),)
+                self.number, mp_context=self._context, initializer=_set_up_worker, initargs=(_hears_ctrl_c(),)
             )
         return self._pool.submit(_do, partial(work, *arguments, **keywords))
 
@@ -93,7 +93,7 @@ class Workers:
             child.join(_LEAVE_SECONDS)
 
     def close(self) -> None:
-        """Let the processes go, once they have done what they were given."""
+        """End the processes, once they have done all that was submitted."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
@@ -111,7 +111,7 @@ class Workers:
 
 
 def _serve() -> None:
-    """Start the server of processes, which imports for seconds, in which a Ctrl-C would end it with a traceback."""
+    """Start the server of worker processes; a Ctrl-C while it imports would end it with a traceback."""
     from multiprocessing import forkserver, resource_tracker
 
     # It lets Ctrl-C through once it has started its own process, so that has to be before.
@@ -124,15 +124,15 @@ def _serve() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _heeds_ctrl_c() -> bool:
+def _hears_ctrl_c() -> bool:
     return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
-def _settle_in(heed: bool = True) -> None:
+def _set_up_worker(hears_ctrl_c: bool = True) -> None:
     die_with_parent()
     raise_again()
-    # A command in the background is told to ignore Ctrl-C, and so are its workers.
-    signal.signal(signal.SIGINT, _interrupt if heed else signal.SIG_IGN)
+    # A command in the background ignores Ctrl-C, and so do its workers.
+    signal.signal(signal.SIGINT, _interrupt if hears_ctrl_c else signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     # What was imported lives as long as the worker: nobody needs to look at it again.
@@ -141,7 +141,7 @@ def _settle_in(heed: bool = True) -> None:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    """Let a Ctrl-C end what is being done; between two pieces of work the command itself sees to it."""
+    """End the current work by a Ctrl-C; between two pieces of work, the command ends the process."""
     if _busy:
         raise KeyboardInterrupt
 
@@ -152,18 +152,18 @@ def _do(work: Callable[[], _T]) -> _T:
     try:
         return work()
     except Exception as error:
-        sent = _portable(error)
-        if sent is error:
-            raise
-        raise sent from error
+        raise portable(error) from error
     finally:
         _busy = False
 
 
-def _portable(error: Exception) -> Exception:
-    """Return an exception that reaches another process: itself, unless it cannot be sent or read there."""
+def portable(error: Exception) -> Exception:
+    """Return a copy of an exception that reaches another process, without its traceback and what that holds.
+
+    One that cannot be sent or read there becomes a RuntimeError with its text.
+    """
     try:
-        pickle.loads(pickle.dumps(error))
+        copy = pickle.loads(pickle.dumps(error))
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+    return copy if isinstance(copy, Exception) else RuntimeError(f"{type(error).__name__}: {error}")

@@ -1,10 +1,8 @@
-"""One job, from a config to a recorded result: prepare, fit, evaluate, record; ``run`` chains them."""
+"""From a config to a recorded result: jobs are trained, evaluated and recorded in one way, one by one or as a stack."""
 
 from __future__ import annotations
 
-import os
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,20 +11,24 @@ from omegaconf import DictConfig, OmegaConf
 
 from lossbench.errors import UserError
 from lossbench.evaluation.evaluation import Evaluation
-from lossbench.runs.prepare import prepare
-from lossbench.runs.ranks import joined
-from lossbench.runs.train import checkpoint_path, evaluate, fit_here, selected_figures, threads
+from lossbench.runs import engines
+from lossbench.runs.engines import Engine, Lightning, checkpoint_of
+from lossbench.runs.prepare import PlannedRun, plan_run, planned
+from lossbench.runs.settings import read_settings
+from lossbench.runs.train import evaluate_with_torchmetrics, threads
 from lossbench.runs.validate import check_around
-from lossbench.training.fit import Fit
+from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lossbench.tracking.run import RunRecord
+
 
 @dataclass(frozen=True)
 class Result:
-    """What one run found; the same figures stand in MLflow under ``run_id``.
+    """What one run left; the same figures stand in MLflow under ``run_id``.
 
     Parameters
     ----------
@@ -63,7 +65,96 @@ class Result:
     @property
     def score(self) -> float:
         """The selecting metric, on validation: what a sweeper may optimise. Never a test figure."""
-        return self.metrics[self.config["select"]["metric"] or "val/auroc"]
+        return self.metrics[self.job.rule.metric or "val/auroc"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one job ended: its score (a trial of a tuning has all its validation figures), or what broke it."""
+
+    score: float | dict[str, float] | None = None
+    error: Exception | None = None
+
+
+Ended = Callable[[Result | Exception], object]
+
+
+def complete(runs: Sequence[PlannedRun], engine: Engine, ended: Ended) -> list[Outcome | None]:
+    """Train runs together, evaluate and record each, and return how each ended.
+
+    Each ends by itself: what breaks one leaves the others as they are, and an interruption ends all that have not.
+
+    Parameters
+    ----------
+    runs
+        One for Lightning, those of a stack for the stacked engine. A run without a description is trained along and
+        leaves nothing: its outcome is None.
+    ended
+        Called with what a recorded run left, or what broke it, as soon as its record has ended.
+    """
+    from lossbench.runs.record import start_record, store_of  # MLflow takes seconds to import
+
+    store = store_of(runs[0].settings)
+    records: list[RunRecord | None] = []
+    outcomes: list[Outcome | None] = []
+    try:
+        for run in runs:
+            # A stack's runs show no more than their names before they end, so that their params can wait.
+            hold = not engine.reports_epochs
+            records.append(None if run.description is None else start_record(store, run, hold=hold))
+        with threads(runs[0].settings.fit.threads):
+            for run, record, fitted in zip(runs, records, engine.train(runs, records), strict=True):
+                outcomes.append(None if record is None else _finish(run, record, fitted, engine, ended))
+    except BaseException as error:
+        for record in records:
+            if record is not None:
+                record.__exit__(type(error), error, error.__traceback__)
+        if not isinstance(error, Exception):
+            raise
+        rest = runs[len(outcomes) :]
+        outcomes.extend(None if run.description is None else _failed(error, ended) for run in rest)
+    return outcomes
+
+
+def _finish(run: PlannedRun, record: RunRecord, fitted: Fit | Exception, engine: Engine, ended: Ended) -> Outcome:
+    """Evaluate a trained run and end its record."""
+    from lossbench.runs.record import finish_record, keep_history
+
+    try:
+        if isinstance(fitted, Fit | Diverged) and not engine.reports_epochs:
+            keep_history(record, run, fitted.history)
+        if not isinstance(fitted, Fit):
+            raise fitted
+        evaluation = engine.evaluate(run)
+        finish_record(record, run, fitted, evaluation)
+    except Exception as error:
+        record.__exit__(type(error), error, error.__traceback__)
+        return _failed(error, ended)
+    result = Result(record.id, run.config, run.job, fitted, evaluation)
+    ended(result)
+    return Outcome(result.score)
+
+
+def _failed(error: Exception, ended: Ended) -> Outcome:
+    ended(error)
+    return Outcome(error=error)
+
+
+def complete_trials(runs: Sequence[PlannedRun], engine: Engine) -> list[Outcome]:
+    """Train trials of a tuning, which records them itself, and return the selected epoch's validation figures of each.
+
+    No test row is looked at.
+    """
+    try:
+        with threads(runs[0].settings.fit.threads):
+            fits = engine.train(runs, [None] * len(runs))
+    except Exception as error:
+        return [Outcome(error=error)] * len(runs)
+    return [Outcome(_validation(each)) if isinstance(each, Fit) else Outcome(error=each) for each in fits]
+
+
+def _validation(fitted: Fit) -> dict[str, float]:
+    return {key: value for key, value in fitted.chosen.items() if key.startswith("val/")}
 
 
 def run(config: Mapping[str, Any] | DictConfig, *, live: bool = False) -> Result:
@@ -95,36 +186,40 @@ def run(config: Mapping[str, Any] | DictConfig, *, live: bool = False) -> Result
         result = run(compose(["data=iris", "loss=focal", "seed=3"]))
         result.metrics["test/auroc"], result.history
     """
+    return run_planned(plan_run(_plain(config)), live=live)
+
+
+def execute(job: Job, config: Mapping[str, Any], *, live: bool = False) -> Result:
+    """Fit, evaluate and record a job that :func:`prepare` built from this config."""
+    return run_planned(planned(job, config, read_settings(config)), live=live)
+
+
+def run_planned(run: PlannedRun, *, live: bool = False) -> Result:
+    """Fit, evaluate and record one run that has been worked out."""
+    engine = Lightning(checkpoint_of(run.settings), live)
+    check_around(run.settings, run.job.dataset.task)
+    results: list[Result | Exception] = []
+    complete([run], engine, results.append)
+    (result,) = results
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def score_of(config: Mapping[str, Any] | DictConfig) -> float | dict[str, float]:
+    """Run one job of a sweep by itself and return its score; of a trial of a tuning, all its validation figures."""
     plain = _plain(config)
-    return execute(prepare(plain), plain, live=live)
-
-
-def execute(job: Job, config: dict[str, Any], *, live: bool = False) -> Result:
-    """Fit, evaluate and record a job that :func:`prepare` made of this config."""
-    from lossbench.runs.record import finish, reporter, started, store_of
-
-    mlruns = Path(config["paths"]["mlruns"])
-    resume_from = _checkpoint(config["ckpt_path"], mlruns)
-    check_around(config, job.dataset.task)
-    store = store_of(config)
-    with threads(config["training"]["threads"]), started(store, config, job) as record:
-        fitted = fit(job, config, record.id, report=reporter(record, config), resume_from=resume_from, live=live)
-        evaluation = evaluate(job, config)
-        finish(record, config, job, fitted, evaluation)
-    return Result(record.id, config, job, fitted, evaluation)
-
-
-def try_out(config: Mapping[str, Any] | DictConfig) -> dict[str, float]:
-    """Train a trial of a tuning and return its selected epoch's validation figures.
-
-    Nothing is recorded, which the tuning does, and no test row is looked at.
-    """
-    plain = _plain(config)
+    if not read_settings(plain).job.trial:
+        return run(plain).score
+    # The tuning keeps no checkpoints.
     plain["training"] = {**plain["training"], "resume_every": None}
-    job = prepare(plain)
-    check_around(plain, job.dataset.task)
-    with threads(plain["training"]["threads"]):
-        return selected_figures(fit(job, plain, "trial"))
+    trial = plan_run(plain)
+    check_around(trial.settings, trial.job.dataset.task)
+    (outcome,) = complete_trials([trial], Lightning())
+    if outcome.error is not None:
+        raise outcome.error
+    assert outcome.score is not None
+    return outcome.score
 
 
 def fit(
@@ -140,27 +235,20 @@ def fit(
 
     Where the trainer shares a run among processes, this one is the first of them and ends the others.
     """
-    with joined(config, run_id, job.dataset.digest, resume_from) as ranks:
-        return fit_here(job, config, run_id, ranks=ranks, report=report, resume_from=resume_from, live=live)
-
-
-def _checkpoint(given: str | None, mlruns: Path) -> Path | None:
-    if given is None:
-        return None
-    for path in (Path(str(given)), checkpoint_path(mlruns, str(given))):
-        if os.path.isfile(path):  # not Path's own, which raises where a name is too long
-            if not zipfile.is_zipfile(path):  # as torch writes them
-                raise UserError(f"ckpt_path={given!r} is a file, and no checkpoint")
-            return path
-    raise UserError(
-        f"ckpt_path is a checkpoint file or the id of a run trained with training.resume_every, got {given!r}"
+    return engines.fit_with_ranks(
+        job, config, read_settings(config), run_id, report=report, resume_from=resume_from, live=live
     )
 
 
+def evaluate(job: Job, config: Mapping[str, Any]) -> Evaluation:
+    """Score the selected network on every split, with the config's torchmetrics."""
+    return evaluate_with_torchmetrics(job, read_settings(config))
+
+
 def _plain(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
-    made = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
-    if not isinstance(made, Mapping) or "choices" not in made:
+    plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+    if not isinstance(plain, Mapping) or "choices" not in plain:
         raise UserError(
             "a config has the names of its choices under `choices`: make it by lossbench.experiment.compose"
         )
-    return {str(key): value for key, value in made.items()}
+    return {str(key): value for key, value in plain.items()}

@@ -16,7 +16,7 @@ from lossbench.errors import UserError
 from lossbench.inference.importance import Explained, explain
 from lossbench.inference.predictor import Predictor
 from lossbench.inference.rebuild import rebuild
-from lossbench.runs.record import rows_digest, rows_tags
+from lossbench.runs.description import rows_digest, rows_tags
 from lossbench.tracking.models import Found, model_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lossbench.errors import UserError
 from lossbench.inference.predictor import Predictor
-from lossbench.inference.sources import copy, needed, requirements
+from lossbench.inference.sources import copy_sources, requirements
 
 if TYPE_CHECKING:
     from lossbench.tracking.models import Logged
@@ -44,7 +44,7 @@ def export(
     code
         A person's own modules and packages, which travel with the model.
     require
-        Packages beside those that lossbench's own parts need, as pip takes them.
+        Packages beside those that lossbench and the config's parts come from, as pip takes them.
 
     Raises
     ------
@@ -57,12 +57,12 @@ def export(
     for path in code:
         if not path.exists():
             raise UserError(f"there is no file or folder {path} to ship with the model")
-    modules, packages = needed(predictor.config["loss"], predictor.config["model"])
+    parts = predictor.config["loss"], predictor.config["model"]
     with tempfile.TemporaryDirectory() as there:
         file, sources = Path(there) / "model.pt", Path(there) / "code"
         file.write_bytes(model)
         sources.mkdir()
-        copy(modules, sources, code)
+        copy_sources(sources, code)
         package = Package(
             model=file,
             code=sources,
@@ -70,7 +70,7 @@ def export(
             outputs=outputs(predictor),
             params={} if predictor.decides is None else {"threshold": predictor.decides},
             example=predictor.preprocessing.example,
-            requirements=requirements(packages, require),
+            requirements=[*requirements(*parts, brought=[path.stem for path in code]), *require],
             trust=trust,
             metadata=_described(predictor),
         )

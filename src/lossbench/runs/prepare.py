@@ -2,40 +2,80 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
-from lossbench.config.build import blame, component
-from lossbench.config.compose import conf_dir
+from lossbench.config.build import blame, build_component
 from lossbench.data.dataset import Dataset
-from lossbench.data.order import plan
+from lossbench.data.order import plan_batches
 from lossbench.data.source import Source
 from lossbench.errors import UserError
+from lossbench.evaluation.catalogue import direction, names_for
 from lossbench.models.forward import attach_head, scores_of
 from lossbench.models.initial import build
 from lossbench.models.network import Network
 from lossbench.objective.losses.external import External
 from lossbench.objective.objective import Objective
+from lossbench.runs.description import Description, describe
+from lossbench.runs.settings import RunSettings, SelectSettings, read_settings
 from lossbench.task import Task
 from lossbench.training.job import Job, dtype_of
-from lossbench.training.lightning.shared_batch import world_of
 from lossbench.training.optimizer import build_optimizer, build_scheduler
 from lossbench.training.selection import Rule
 
-if TYPE_CHECKING:
-    from torchmetrics import MetricCollection
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A job with all that is known of its run before it trains.
+
+    Parameters
+    ----------
+    job
+        What is trained.
+    settings
+        What else the config asks.
+    config
+        The config itself, to be kept and handed over; nobody reads values in it.
+    description
+        What the record says of the run; None where nothing is recorded, as for a trial, and for a job that is trained
+        along since the last bits of a stack's numbers depend on all that is in it.
+    """
+
+    job: Job
+    settings: RunSettings
+    config: dict[str, Any]
+    description: Description | None
+
+
+def plan_run(config: Mapping[str, Any]) -> PlannedRun:
+    """Work out all that a composed config says of a run, and build its job."""
+    settings = read_settings(config)
+    return planned(build_job(settings), config, settings)
+
+
+def planned(job: Job, config: Mapping[str, Any], settings: RunSettings, *, recorded: bool = True) -> PlannedRun:
+    """Return the run of a job that was built from this config, whose settings these are.
+
+    ``recorded`` is False for a job that is trained along with others of its stack; a trial is never recorded.
+    """
+    recorded = recorded and not settings.job.trial
+    return PlannedRun(job, settings, dict(config), describe(config, settings, job) if recorded else None)
 
 
 def draw(config: Mapping[str, Any]) -> Dataset:
-    """Draw, split and scale the config's data."""
+    """Draw, split and scale a config's data."""
+    return prepare_data(config["data"])
+
+
+def prepare_data(data: Mapping[str, Any]) -> Dataset:
+    """Build the source of a ``data`` section, and draw, split and scale its rows."""
     with blame("data"):
-        source = component(config, "data")
+        source = build_component(data, "data")
         if not isinstance(source, Source):
             raise UserError(
                 f"data is a lossbench.data.source.Source, got {type(source).__name__}: "
@@ -44,7 +84,7 @@ def draw(config: Mapping[str, Any]) -> Dataset:
         return source.prepare()
 
 
-def prepare(config: Mapping[str, Any], dataset: Dataset | None = None) -> Job:
+def prepare_job(config: Mapping[str, Any], dataset: Dataset | None = None) -> Job:
     """Build all that a run trains, knowing neither Trainer nor MLflow.
 
     Parameters
@@ -60,58 +100,45 @@ def prepare(config: Mapping[str, Any], dataset: Dataset | None = None) -> Job:
         Naming the component, the rule and the value; :class:`~lossbench.errors.CannotServe` where components
         refuse the task or each other.
     """
-    seed = config["seed"]
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise UserError(f"seed is an integer, got {seed!r}")
-    dataset = draw(config) if dataset is None else dataset
-    task, dtype = dataset.task, dtype_of(config["trainer"])
-    training = config["training"]
+    return build_job(read_settings(config), dataset)
+
+
+def build_job(settings: RunSettings, dataset: Dataset | None = None) -> Job:
+    """Build the job of settings that have been read: `prepare_job`."""
+    dataset = prepare_data(settings.data) if dataset is None else dataset
+    components, task, dtype = settings.components, dataset.task, dtype_of(settings.fit.trainer)
     with blame("loss, weighting, regularizer"):
         objective = Objective(
-            component(config, "loss"),
-            component(config, "weighting"),
-            _regularizers(config),
+            build_component(components.loss, "loss"),
+            build_component(components.weighting, "weighting"),
+            {name: build_component(node, f"regularizer.{name}") for name, node in components.regularizers.items()},
             task,
-            allow_double=training["allow_double"],
+            allow_double=settings.allow_double,
         )
     with blame("model"):
-        network = build(component(config, "model"), task, seed, dtype)
-        attach_head(network, objective, seed, dtype)
+        network = build(build_component(components.model, "model"), task, settings.seed, dtype)
+        attach_head(network, objective, settings.seed, dtype)
     _try_own_parts(network, objective, dataset)
     with blame("select"):
-        rule = _rule(config["select"], task)
-    epochs = config["trainer"]["max_epochs"]
-    require_whole("trainer.max_epochs", epochs)
-    rate = config["optimizer"].get("lr", 0.0)
-    if isinstance(rate, bool) or not isinstance(rate, int | float):
-        raise UserError(f"optimizer.lr is a number, got {rate!r}")
+        rule = _rule(settings.select, task)
     job = Job(
-        seed=seed,
+        seed=settings.seed,
         dataset=dataset,
         network=network,
         objective=objective,
-        optimizer=component(config, "optimizer"),
-        scheduler=component(config, "scheduler"),
-        epochs=epochs,
+        optimizer=build_component(components.optimizer, "optimizer"),
+        scheduler=build_component(components.scheduler, "scheduler"),
+        epochs=settings.epochs,
         dtype=dtype,
         rule=rule,
-        decay_on=training["decay_on"],
-        groups=training["groups"],
+        decay_on=settings.decay_on,
+        groups=settings.groups,
+        components=components,
     )
-    _require_two_rows(job, world_of(config["trainer"]))
+    _require_two_rows(job, settings.fit.trainer.world)
     with blame("optimizer, scheduler"):
         build_scheduler(job, build_optimizer(job))
     return job
-
-
-def _regularizers(config: Mapping[str, Any]) -> dict[str, Any]:
-    for name, node in config["regularizer"].items():
-        if not isinstance(node, Mapping):
-            raise UserError(
-                f"regularizer has components by their names, got {name}={node!r}: the first line of a regularizer's "
-                "YAML is '# @package regularizer.NAME'"
-            )
-    return {name: component(config, f"regularizer.{name}") for name in config["regularizer"]}
 
 
 def _try_own_parts(network: nn.Module, objective: Objective, dataset: Dataset) -> None:
@@ -137,49 +164,15 @@ def _try_own_parts(network: nn.Module, objective: Objective, dataset: Dataset) -
             raise UserError(f"loss: {error}") from error
 
 
-def collection(config: Mapping[str, Any], task: Task) -> MetricCollection:
-    """Build the final evaluation's torchmetrics for a task."""
-    from lossbench.evaluation.collection import build as build_collection
-
-    with blame("metrics"):
-        return build_collection(component(config, "metrics"), task)
-
-
-def direction_of(config: Mapping[str, Any], metric: str, task: Task) -> str | None:
-    """Return ``max`` or ``min`` as the metric itself says by ``higher_is_better``; None where it does not."""
-    made = collection(config, task)
-    for name in sorted(set(metric.split("/")) & set(config["metrics"])):
-        better = made[name].higher_is_better if name in made else None
-        if better is not None:
-            return "max" if better else "min"
-    return None
-
-
-def added_metrics(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a config's metrics that are a person's own: not as lossbench ships them."""
-    shipped = shipped_metrics()
-    return {name: node for name, node in config["metrics"].items() if shipped.get(name) != node}
-
-
-@functools.cache
-def shipped_metrics() -> dict[Any, Any]:
-    shipped = OmegaConf.to_container(OmegaConf.load(conf_dir() / "metrics" / "default.yaml"))
-    assert isinstance(shipped, dict)
-    return shipped
-
-
-def require_whole(key: str, value: Any, at_least: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise UserError(f"{key} is a whole number >= {at_least}, got {value!r}")
-
-
 def _require_two_rows(job: Job, world: int) -> None:
     """Refuse batches of a single row to batch normalisation, which would raise in the middle of an epoch."""
     if not any(isinstance(module, nn.BatchNorm1d) for module in job.network.modules()):
         return
     dataset, rows = job.dataset, len(job.dataset.train)
     size = rows if dataset.batch_size is None else dataset.batch_size
-    batches = plan(torch.as_tensor(dataset.train.y), size, job.seed, 0, stratified=job.batch_order == "stratified")
+    batches = plan_batches(
+        torch.as_tensor(dataset.train.y), size, job.seed, 0, stratified=job.batch_order == "stratified"
+    )
     fewest = min(len(batch) for batch in batches)
     if fewest == 1:
         raise UserError(
@@ -193,15 +186,12 @@ def _require_two_rows(job: Job, world: int) -> None:
         )
 
 
-def _rule(select: Mapping[str, Any], task: Task) -> Rule:
-    from lossbench.evaluation.metrics import DIRECTION, names_for
-
-    metric = select["metric"]
+def _rule(select: SelectSettings, task: Task) -> Rule:
+    metric = select.metric
     if metric is None:
-        return Rule(None, True, select["patience"], select["min_delta"])
-    # The calibration error is not computed every epoch, and not every metric exists for every number of classes.
-    known = [f"val/{name}" for name in names_for(task.n_classes, ece=False)]
-    if str(metric).startswith("val/") and metric not in known:
-        raise ValueError(f"select.metric is one of {', '.join(known)}, got {metric!r}")
-    maximize = DIRECTION.get(str(metric).removeprefix("val/")) == "max"
-    return Rule(metric, maximize, select["patience"], select["min_delta"])
+        return Rule(None, True, select.patience, select.min_delta)
+    names = [f"val/{name}" for name in names_for(task.n_classes, per_epoch=True)]
+    if str(metric).startswith("val/") and metric not in names:
+        raise ValueError(f"select.metric is one of {', '.join(names)}, got {metric!r}")
+    maximize = str(metric).startswith("val/") and direction(str(metric)) == "max"
+    return Rule(metric, maximize, select.patience, select.min_delta)

@@ -1,8 +1,8 @@
 """The other processes of a run that several share: started before its training, ended with it.
 
-Rank zero is the process that has the run: it alone records, prints and evaluates. The others are told the config, make
-the same job of it, train along, and say how they ended. They are not Lightning's subprocesses, which are the command
-given again: a run from a notebook has no command, a sweep's has many runs, and a failure has to reach the record.
+Rank zero is the process that has the run: it alone records, prints and evaluates. The others get the config, build
+the same job from it, train along, and report how they ended. They are not Lightning's subprocesses, which run the
+command again: a run from a notebook has no command, a sweep's has many runs, and a failure has to reach the record.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from typing import Any
 
 import torch.distributed as dist
 
-from lossbench.errors import UserError
+from lossbench.errors import Failed, line_of
 from lossbench.processes.lifetime import die_with_parent
 from lossbench.processes.workers import context
 from lossbench.runs.preload import RUN
-from lossbench.runs.prepare import prepare
-from lossbench.runs.train import fit_here, threads
-from lossbench.training.lightning.shared_batch import Ranks, world_of
+from lossbench.runs.prepare import build_job
+from lossbench.runs.settings import RunSettings, read_settings
+from lossbench.runs.train import fit_rank, threads
+from lossbench.training.lightning.shared_batch import Ranks
 
 # Validation on rank zero is all that the others may have to wait for.
 PATIENCE = timedelta(minutes=30)
@@ -38,15 +39,18 @@ _LEAVE_SECONDS = 10.0
 _NOTICE_SECONDS = 2.0
 
 
-class RankFailed(RuntimeError):
+class RankFailed(Failed):
     """One of the other processes of a run failed first; the run is FAILED."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a rank says: that it is ``ready`` (with the digest of its data), ``done``, or what ``failed`` and when."""
+class Message:
+    """What a rank tells rank zero: that it is ``ready`` (with the digest of its data), ``done``, or how it ``failed``.
 
-    what: str
+    ``at`` is when it failed, by the clock that all processes of a machine share.
+    """
+
+    kind: str
     text: str = ""
     at: float = 0.0
     trace: str = ""
@@ -60,13 +64,15 @@ class _Other:
 
 
 @contextmanager
-def joined(config: Mapping[str, Any], run_id: str, digest: str, resume_from: Path | None) -> Iterator[Ranks]:
-    """Run a block as rank zero of the processes that the config's trainer shares a run among.
+def joined(
+    config: Mapping[str, Any], settings: RunSettings, run_id: str, digest: str, resume_from: Path | None
+) -> Iterator[Ranks]:
+    """Run a block as rank zero of the processes that a run's trainer shares it among.
 
     Parameters
     ----------
-    config
-        The run's; a rank makes its job of it.
+    config, settings
+        The run's; the other ranks build their job from the config.
     run_id, resume_from
         As `lossbench.experiment.fit` takes them.
     digest
@@ -77,7 +83,7 @@ def joined(config: Mapping[str, Any], run_id: str, digest: str, resume_from: Pat
     RankFailed
         Where another rank failed before this one.
     """
-    world = world_of(config["trainer"])
+    world = settings.fit.trainer.world
     if world == 1:
         yield Ranks()
         return
@@ -88,7 +94,7 @@ def joined(config: Mapping[str, Any], run_id: str, digest: str, resume_from: Pat
         try:
             for other in others:
                 _expect(other, "ready", digest)
-            with group(Ranks(0, world), meeting, config["trainer"]["accelerator"]):
+            with group(Ranks(0, world), meeting, settings.fit.trainer.accelerator):
                 try:
                     yield Ranks(0, world)
                 finally:
@@ -98,8 +104,8 @@ def joined(config: Mapping[str, Any], run_id: str, digest: str, resume_from: Pat
                 _expect(other, "done")
             ended = True
         except Exception as error:
-            if not isinstance(error, RankFailed) and (said := _failed_before(others, at, _line(error))):
-                raise said from error
+            if not isinstance(error, RankFailed) and (earlier := _failed_before(others, at, line_of(error))):
+                raise earlier from error
             raise
         finally:
             for other in others:
@@ -119,7 +125,7 @@ def group(ranks: Ranks, meeting: Path, accelerator: str) -> Iterator[None]:
     os.environ.update(added)
     try:
         address = meeting.absolute().as_uri()
-        dist.init_process_group(backend, address, PATIENCE, world_size=ranks.world, rank=ranks.own)
+        dist.init_process_group(backend, address, PATIENCE, world_size=ranks.world, rank=ranks.rank)
     finally:
         for name in added:
             del os.environ[name]
@@ -133,15 +139,15 @@ def _start(config: dict[str, Any], run_id: str, ranks: Ranks, meeting: Path, res
     start = context(RUN)
     here, there = start.Pipe()
     process: BaseProcess = start.Process(  # type: ignore[attr-defined]  # BaseContext lacks it
-        target=_rank, args=(config, run_id, ranks, meeting, resume_from, there), name=f"rank-{ranks.own}"
+        target=_rank, args=(config, run_id, ranks, meeting, resume_from, there), name=f"rank-{ranks.rank}"
     )
     process.start()
     there.close()
-    return _Other(ranks.own, process, here)
+    return _Other(ranks.rank, process, here)
 
 
 def _rank(
-    config: dict[str, Any], run_id: str, ranks: Ranks, meeting: Path, resume_from: Path | None, heard: Connection
+    config: dict[str, Any], run_id: str, ranks: Ranks, meeting: Path, resume_from: Path | None, to_zero: Connection
 ) -> None:
     """Train along as one of the other ranks, without a word on the terminal."""
     die_with_parent()
@@ -153,43 +159,44 @@ def _rank(
     try:
         import lossbench.training.lightning.trainer  # noqa: F401  seconds, which are not training's
 
-        job = prepare(config)
-        heard.send(Said("ready", job.dataset.digest))
-        with threads(config["training"]["threads"]), group(ranks, meeting, config["trainer"]["accelerator"]):
-            fit_here(job, config, run_id, ranks=ranks, resume_from=resume_from)
+        settings = read_settings(config)
+        job = build_job(settings)
+        to_zero.send(Message("ready", job.dataset.digest))
+        with threads(settings.fit.threads), group(ranks, meeting, settings.fit.trainer.accelerator):
+            fit_rank(job, settings, run_id, ranks=ranks, resume_from=resume_from)
     except BaseException as error:
         trace = "".join(traceback.format_exception(error))
         with suppress(OSError):
-            heard.send(Said("failed", _line(error), time.monotonic(), trace))
+            to_zero.send(Message("failed", line_of(error), time.monotonic(), trace))
         os._exit(1)
-    heard.send(Said("done"))
+    to_zero.send(Message("done"))
 
 
-def _expect(other: _Other, what: str, digest: str | None = None) -> None:
-    """Wait for a word of a rank, or its end."""
+def _expect(other: _Other, kind: str, digest: str | None = None) -> None:
+    """Wait for a message of this kind; raise how the rank failed where it sends another, or ends."""
     wait([other.connection, other.process.sentinel])
-    said = _heard(other)
-    if said is None or said.what != what:
-        raise _failure(other, said)
-    if digest is not None and said.text != digest:
+    message = _receive(other)
+    if message is None or message.kind != kind:
+        raise _failure(other, message)
+    if digest is not None and message.text != digest:
         raise RankFailed(f"rank {other.rank} read other data than rank 0: they changed while the run started")
 
 
-def _heard(other: _Other) -> Said | None:
+def _receive(other: _Other) -> Message | None:
     try:
         if other.connection.poll():
-            said = other.connection.recv()
-            assert isinstance(said, Said)
-            return said
+            message = other.connection.recv()
+            assert isinstance(message, Message)
+            return message
     except (EOFError, OSError):  # it ended without a word
         pass
     return None
 
 
-def _failure(other: _Other, said: Said | None) -> RankFailed:
-    if said is not None and said.what == "failed":
-        failure = RankFailed(f"rank {other.rank}: {said.text}")
-        failure.add_note(f"On rank {other.rank}:\n{said.trace}")
+def _failure(other: _Other, message: Message | None) -> RankFailed:
+    if message is not None and message.kind == "failed":
+        failure = RankFailed(f"rank {other.rank}: {message.text}")
+        failure.add_note(f"On rank {other.rank}:\n{message.trace}")
         return failure
     other.process.join(_NOTICE_SECONDS)
     code = other.process.exitcode
@@ -209,14 +216,9 @@ def _failed_before(others: Sequence[_Other], at: float, line: str) -> RankFailed
         if not wait(handles, left):
             return None
         for other in others:
-            said = _heard(other)
-            if said is not None and said.what == "failed":
-                return _failure(other, said) if said.at < at and said.text != line else None
-            if said is None and not other.process.is_alive():
+            message = _receive(other)
+            if message is not None and message.kind == "failed":
+                return _failure(other, message) if message.at < at and message.text != line else None
+            if message is None and not other.process.is_alive():
                 return _failure(other, None)
     return None
-
-
-def _line(error: BaseException) -> str:
-    line = str(error) if isinstance(error, UserError) else traceback.format_exception_only(error)[-1]
-    return " ".join(line.split())

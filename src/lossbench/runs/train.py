@@ -5,32 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from lossbench.config.build import components
+from lossbench.config.build import build_components
 from lossbench.evaluation.evaluation import Evaluation
 from lossbench.evaluation.evaluation import evaluate as evaluate_scores
 from lossbench.models.forward import scores_of
-from lossbench.runs.prepare import added_metrics, collection
+from lossbench.runs.metrics import build_added_metrics, build_metrics
+from lossbench.runs.settings import RunSettings
 from lossbench.training.fit import Fit
 from lossbench.training.job import Job
 from lossbench.training.lightning.shared_batch import Ranks
 
 if TYPE_CHECKING:
-    pass
+    from torchmetrics import MetricCollection
 
 
-def selected_figures(fitted: Fit) -> dict[str, float]:
-    """Return the validation figures of the selected epoch."""
-    chosen = next(row for row in fitted.history if row["epoch"] == fitted.selected_epoch)
-    return {key: value for key, value in chosen.items() if key.startswith("val/")}
-
-
-def fit_here(
+def fit_rank(
     job: Job,
-    config: Mapping[str, Any],
+    settings: RunSettings,
     run_id: str,
     *,
     ranks: Ranks,
@@ -38,17 +33,17 @@ def fit_here(
     resume_from: Path | None = None,
     live: bool = False,
 ) -> Fit:
-    """Train a job in this process, one of the ranks that share it: :func:`fit`."""
+    """Train a job with Lightning in this process, one of the ranks that share it: `lossbench.experiment.fit`."""
     from lossbench.training.lightning.trainer import fit as fit_with_lightning  # Lightning takes seconds to import
 
-    every = config["training"]["resume_every"]
+    asked = settings.fit
     return fit_with_lightning(
         job,
-        config["trainer"],
-        callbacks=components(config, "callbacks"),
-        loggers=components(config, "tracking.loggers"),
-        checkpoint=checkpoint_path(Path(config["paths"]["mlruns"]), run_id) if every else None,
-        resume_every=every,
+        asked.trainer,
+        callbacks=build_components(asked.callbacks, "callbacks"),
+        loggers=build_components(asked.loggers, "tracking.loggers"),
+        checkpoint=checkpoint_path(settings.tracking.mlruns, run_id) if asked.resume_every else None,
+        resume_every=asked.resume_every,
         resume_from=resume_from,
         report=report,
         live=live,
@@ -56,18 +51,17 @@ def fit_here(
     )
 
 
-def evaluate(job: Job, config: Mapping[str, Any]) -> Evaluation:
+def evaluate_with_torchmetrics(job: Job, settings: RunSettings) -> Evaluation:
     """Score the selected network on every split, with the config's torchmetrics."""
-    return evaluate_job(job, collection(config, job.dataset.task))
+    return evaluate_job(job, build_metrics(settings.metrics, job.dataset.task))
 
 
-def evaluate_fast(job: Job, config: Mapping[str, Any]) -> Evaluation:
-    """Evaluate as :func:`evaluate` does, with our own metrics in place of the shipped torchmetrics (equal to 1e-8)."""
-    added = added_metrics(config)
-    return evaluate_job(job, collection({"metrics": added}, job.dataset.task) if added else None)
+def evaluate_fast(job: Job, settings: RunSettings) -> Evaluation:
+    """Score the selected network on every split, with our own metrics for the shipped torchmetrics (equal to 1e-8)."""
+    return evaluate_job(job, build_added_metrics(settings.metrics, job.dataset.task))
 
 
-def evaluate_job(job: Job, metrics: Any = None) -> Evaluation:
+def evaluate_job(job: Job, metrics: MetricCollection | None = None) -> Evaluation:
     """Score a job's network as it stands; without metrics, by the built-in metrics."""
     splits = {"train": job.dataset.train, "val": job.dataset.val, "test": job.dataset.test}
     present = {name: rows for name, rows in splits.items() if rows is not None}

@@ -13,20 +13,19 @@ import pandas as pd
 from rich.console import Console
 
 from lossbench.comparison.leaderboard import leaderboard, per_dataset
-from lossbench.comparison.pairs import LABEL, labelled
+from lossbench.comparison.pairs import LABEL, keys_of_added, labelled
 from lossbench.comparison.report import render
 from lossbench.comparison.report.budgets import Tuning, add_budgets, joined
+from lossbench.evaluation.catalogue import BESIDE, from_text
 from lossbench.tracking import read, ui
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.store.open import Store
 
+_ADDED = "lossbench.added_metrics"
 _SAME_TABLE = (
     "tuning saw other splits of the same table, whose training and validation rows may be judged here: every objective "
     "gains by that alike, and is a little flattered beside one that was not tuned"
 )
-
-# Shown beside the judged metric, as many as the terminal is wide.
-BESIDE = ("auroc", "average_precision", "accuracy", "log_loss", "f1", "tuned/f1", "posterior/log_loss", "ece")
 
 
 @dataclass(frozen=True)
@@ -102,24 +101,31 @@ def answer(
     filter
         MLflow's own, such as ``params.loss = 'focal'``; it need not match runs of lossbench's alone.
     metric, baseline, better, rope
-        None: what the first sweep was told; for the metric the same on validation, with a note, where no run has a
-        test split.
+        None: what the first sweep was told, direction and region for the metric that it was told to judge by; where
+        no run has a test split, the metric on validation, with a note.
     by
         What is compared: ``objective`` or names of params.
     """
-    tags = store.client.get_run(sweeps[0]).data.tags if sweeps else {}
+    tags_of_sweeps = [store.client.get_run(sweep).data.tags for sweep in sweeps]
+    tags = tags_of_sweeps[0] if sweeps else {}
+    added = {name: facts for tags in tags_of_sweeps for name, facts in from_text(tags.get(_ADDED, "{}")).items()}
     found = [read.runs(store, sweep, filter=filter) for sweep in sweeps or (None,)]
     runs = pd.concat([part for part in found if len(part)], ignore_index=True) if any(map(len, found)) else found[0]
     if not (runs["role"] == "run").any():
         return None
-    judged, note = _judged(runs, metric or tags.get("lossbench.metric", "test/auroc"), given=metric is not None)
-    beside = [f"{judged.split('/', 1)[0]}/{name}" for name in BESIDE]
-    told = tags.get("lossbench.rope")
+    told = tags.get("lossbench.metric", "test/auroc")
+    judged, note = _judged(runs, metric or told, given=metric is not None)
+    split = judged.split("/", 1)[0]
+    beside = [*(f"{split}/{name}" for name in BESIDE), *keys_of_added(runs, split, added)]
+    # What a sweep was told of its own metric holds for no other.
+    of_told = tags if judged.split("/", 1)[-1] == told.split("/", 1)[-1] else {}
+    region = of_told.get("lossbench.rope")
     how: dict[str, Any] = {
         "by": by,
         "baseline": baseline or _baseline(runs, tags, by),
-        "better": better or tags.get("lossbench.direction"),
-        "rope": float(told) if rope is None and told is not None else rope,
+        "better": better or of_told.get("lossbench.direction"),
+        "rope": float(region) if rope is None and region is not None else rope,
+        "added": added,
     }
     table = leaderboard(runs, judged, show=beside, **how)
     table.attrs["notes"] += note

@@ -9,10 +9,10 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
-from lossbench.errors import UserError
+from lossbench.errors import UserError, one_line
 
 if TYPE_CHECKING:
-    from lossbench.sweep.stacks import Pool
+    from lossbench.sweep.stacks import Submitter
 
 Cluster = Literal["local", "slurm"]
 _LEAVE_SECONDS = 10.0
@@ -42,7 +42,7 @@ class _Submitted:
 
 
 @contextmanager
-def pool(cluster: Cluster, folder: Path, parameters: Mapping[str, Any]) -> Iterator[Pool]:
+def submitting_to(cluster: Cluster, folder: Path, parameters: Mapping[str, Any]) -> Iterator[Submitter]:
     """Yield what submits work to a cluster; what has not ended when the block breaks off is cancelled.
 
     Parameters
@@ -67,7 +67,7 @@ def pool(cluster: Cluster, folder: Path, parameters: Mapping[str, Any]) -> Itera
         executor = submitit.AutoExecutor(folder=str(folder), cluster=cluster)
         executor.update_parameters(**parameters)
     except (ValueError, TypeError, AttributeError, RuntimeError, NameError) as error:
-        raise UserError(f"hydra.launcher.parameters: {' '.join(str(error).split())}") from error
+        raise UserError(f"hydra.launcher.parameters: {one_line(error)}") from error
     submitted = _Submitted(executor)
     try:
         yield submitted

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,13 +14,15 @@ from rich.console import Console
 
 from lossbench.config import digests, labels
 from lossbench.config.expand import compose_all, expand
+from lossbench.errors import line_of
+from lossbench.runs.settings import read_tracking
 from lossbench.sweep.jobs import LeftOut, PlannedJob, check_jobs, names_of_data
 from lossbench.sweep.lifecycle import SweepFailed, recorded
 from lossbench.sweep.progress import overall_bar
 from lossbench.sweep.reference_runs import distinct_data, record_references
 from lossbench.sweep.resume import Earlier, deliver_waiting, look_back, show_plan
 from lossbench.sweep.tuned_jobs import finish_tuning, in_best_setting, tuned
-from lossbench.sweep.workforce import Crew
+from lossbench.sweep.workforce import Workforce
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -61,12 +62,12 @@ def run_sweep(
     """
     parser = OverridesParser.create(config_loader=loader)
     combinations = expand(*(parser.parse_overrides(list(grid)) for grid in grids))
-    with Crew.of(launcher, len(combinations)) as crew:
-        return _run(combinations, config, loader, crew)
+    with Workforce.of(launcher, len(combinations)) as workforce:
+        return _run(combinations, config, loader, workforce)
 
 
 def _run(
-    combinations: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader, crew: Crew
+    combinations: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader, workforce: Workforce
 ) -> list[Sequence[JobReturn]]:
     configs = compose_all(combinations, config, loader)
 
@@ -74,19 +75,19 @@ def _run(
     from lossbench.tracking.sweep import NAMES_OF_DATA
     from lossbench.tracking.unfinished import repair
 
-    import_for(Path(configs[0]["paths"]["mlruns"]), configs[0]["tracking"]["uri"])
+    tracking = read_tracking(configs[0])
+    import_for(tracking.mlruns, tracking.uri)
     import_module("lossbench.sweep.answer")  # at the end it would be waited for
     # Last, since the first process waits for the server that it is forked from, which imports more than this one.
-    checked = crew.submit(_checked, combinations, configs)
-    paths, tracking = configs[0]["paths"], configs[0]["tracking"]
+    checked = workforce.submit(_check, combinations, configs)
     del configs, combinations  # the jobs have their own, and ten thousand are large
     # Meanwhile: MLflow takes half a second to make a new one.
-    store = open_store(Path(paths["mlruns"]), tracking["uri"], tracking["experiment"])
+    store = open_store(tracking.mlruns, tracking.uri, tracking.experiment)
     jobs, left_out, files, names = checked.result()
     shared = jobs[0].config
     tuning = _tuning(jobs, config, loader)
     name = config.hydra.runtime.choices.get("comparison") or labels.sweep_name([job.config for job in jobs])
-    console, found = Console(), []
+    console, tunings = Console(), []
     if shared["sweep"]["dry_run"]:
         show_plan(store, look_back(store, jobs), jobs, console)
         return []
@@ -95,31 +96,31 @@ def _run(
     with recorded(store, str(name), jobs, left_out, console) as (record, earlier):
         record.artifacts.json(names, NAMES_OF_DATA)
         if tuning is not None:
-            found = tuned(tuning, store, record, crew.launch, config.hydra.sweep.dir, console)
-            jobs = in_best_setting(found, jobs, config, loader)
+            tunings = tuned(tuning, store, record, workforce.launch, config.hydra.sweep.dir, console)
+            jobs = in_best_setting(tunings, jobs, config, loader)
         todo = earlier.todo(jobs)
         # Begun first, so that no process waits for the last job of another before it does its part.
         data = distinct_data([job.config for job in jobs])
-        finish_references = crew.share(partial(record_references, record.id), data)
+        finish_references = workforce.share(partial(record_references, record.id), data)
         with overall_bar(console, config.hydra.sweep.dir, len(todo)):
-            returns = _launch(jobs, todo, record, earlier, crew) if todo else {}
+            returns = _launch(jobs, todo, record, earlier, workforce) if todo else {}
             finish_references()
             _require_unchanged(files)
-        crew.leave()
+        workforce.leave()
         # Those that failed in training have a run of their own, and the leaderboard lists them.
-        broken = [(jobs[place], each) for place, each in returns.items() if each.status == JobStatus.FAILED]
+        broken = [(jobs[index], each) for index, each in returns.items() if each.status == JobStatus.FAILED]
         if broken:
-            job, ended = broken[0]
+            job, first = broken[0]
             raise SweepFailed(
                 f"{len(broken)} of {len(jobs)} jobs could not start; the first ({' '.join(job.varying)}): "
-                f"{ended._return_value}"
+                f"{line_of(first._return_value)}"
             )
-    if found:
-        finish_tuning(found, record.id)
-    return [[returns.get(place) or _kept(job, earlier) for place, job in enumerate(jobs)]]
+    if tunings:
+        finish_tuning(tunings, record.id)
+    return [[returns.get(index) or _kept(job, earlier) for index, job in enumerate(jobs)]]
 
 
-def _checked(
+def _check(
     combinations: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]
 ) -> tuple[list[PlannedJob], list[LeftOut], dict[str, str], dict[str, dict[str, list[str]]]]:
     """Return what `check_jobs` does, the digests of files that must not change while the jobs run, and `names_of_data`.
@@ -141,13 +142,13 @@ def _require_unchanged(files: Mapping[str, str]) -> None:
 
 
 def _launch(
-    jobs: Sequence[PlannedJob], todo: Sequence[int], record: SweepRecord, earlier: Earlier, crew: Crew
+    jobs: Sequence[PlannedJob], todo: Sequence[int], record: SweepRecord, earlier: Earlier, workforce: Workforce
 ) -> dict[int, JobReturn]:
-    """Have the launcher run the jobs that are to do, and return how each ended, by its place among all."""
-    told = [_told(job, record, earlier.checkpoint(job)) for job in jobs]
-    overrides = [[*job.overrides, *_overrides(values)] for job, values in zip(jobs, told, strict=True)]
-    configs = [_with(job.config, values) for job, values in zip(jobs, told, strict=True)]
-    return dict(zip(todo, crew.launch(overrides, configs, todo), strict=True))
+    """Have the launcher run the jobs that are to do, and return how each ended, by its index among all."""
+    values = [_values_of(job, record, earlier.checkpoint(job)) for job in jobs]
+    overrides = [[*job.overrides, *_overrides(own_values)] for job, own_values in zip(jobs, values, strict=True)]
+    configs = [_with(job.config, own_values) for job, own_values in zip(jobs, values, strict=True)]
+    return dict(zip(todo, workforce.launch(overrides, configs, todo), strict=True))
 
 
 def _kept(job: PlannedJob, earlier: Earlier) -> JobReturn:
@@ -172,35 +173,36 @@ def _tuning(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader
     return plan(jobs, config, loader)
 
 
-def _told(job: PlannedJob, record: SweepRecord, checkpoint: str | None) -> dict[str, Any]:
-    """Return what a job has to know of its sweep, by dotted key."""
-    told = {
-        "tracking.sweep": record.id,
-        "tracking.parent": record.objectives[job.objective],
-        "tracking.objective": job.objective,
-        "tracking.overrides": " ".join(job.varying),
-        "tracking.job": job.number,
-        "tracking.identity": job.identity,
+def _values_of(job: PlannedJob, record: SweepRecord, checkpoint: str | None) -> dict[str, Any]:
+    """Return what the sweep writes into a job's config, by dotted key."""
+    values = {
+        "job.sweep": record.id,
+        "job.parent": record.objectives[job.objective],
+        "job.objective": job.objective,
+        "job.overrides": " ".join(job.varying),
+        "job.number": job.number,
+        "job.identity": job.identity,
     }
-    return told if checkpoint is None else {**told, "ckpt_path": checkpoint}
+    return values if checkpoint is None else {**values, "ckpt_path": checkpoint}
 
 
-def _overrides(told: dict[str, Any]) -> list[str]:
-    return [f"{key}={_quoted(value) if isinstance(value, str) else value}" for key, value in told.items()]
+def _overrides(values: dict[str, Any]) -> list[str]:
+    return [f"{key}={_quote(value) if isinstance(value, str) else value}" for key, value in values.items()]
 
 
-def _with(config: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
-    made = {**config, "tracking": dict(config["tracking"])}
-    for key, value in told.items():
-        group, _, name = key.rpartition(".")
-        (made[group] if group else made)[name] = value
-    return made
+def _with(config: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Return a config with values set in its ``job`` section and at its top."""
+    changed = {**config, "job": dict(config["job"])}
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        (changed[section] if section else changed)[name] = value
+    return changed
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """Quote a text for Hydra's grammar, with interpolations kept from resolving.
 
-    >>> print(_quoted('a "b" ${c}'))
+    >>> print(_quote('a "b" ${c}'))
     "a \\"b\\" \\${c}"
     """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config import digests
 from lossbench.config.identity import REPLICATE_KEYS, fingerprint, objective_fingerprint
 from lossbench.config.labels import objective_labels
 from lossbench.errors import CannotServe, UserError
+from lossbench.evaluation.catalogue import AddedMetric, direction, rope
 
 if TYPE_CHECKING:
     from lossbench.data.dataset import Dataset
-    from lossbench.task import Task
+    from lossbench.runs.settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class PlannedJob:
     """One job of a sweep, before it runs.
 
     ``varying`` are those of its overrides in which the jobs differ; ``identity`` is the hash of all that decides its
-    result, contents of files included.
+    result, contents of files included; ``added`` is what is known of the metrics that a person added.
     """
 
     number: int
@@ -32,6 +33,7 @@ class PlannedJob:
     varying: tuple[str, ...]
     objective: str = ""
     identity: str = ""
+    added: Mapping[str, AddedMetric] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,26 +56,29 @@ def check_jobs(
     UserError
         For the first job that is refused, naming it; or where every job is left out.
     """
-    from lossbench.runs.prepare import draw
+    from lossbench.runs.metrics import added_facts
+    from lossbench.runs.prepare import prepare_data
+    from lossbench.runs.settings import read_settings
     from lossbench.runs.validate import check_around
 
     common = set.intersection(*(set(overrides) for overrides in combinations))
     drawn: dict[str, Dataset] = {}
-    refusals: dict[tuple[str, type], CannotServe | None] = {}
+    refusals: dict[str, CannotServe | None] = {}
     jobs: list[PlannedJob] = []
     left_out: list[LeftOut] = []
     twins: Counter[str] = Counter()
     digests.forget()
     for number, (overrides, config) in enumerate(zip(combinations, configs, strict=True)):
-        objective = objective_fingerprint(config), type(config["seed"])
+        objective = objective_fingerprint(config)
         try:
+            settings = read_settings(config)
             # One draw serves all objectives: parts are checked against its task, not its rows.
-            key = fingerprint({"data": config["data"]}, REPLICATE_KEYS)
+            key = fingerprint({"data": settings.data}, REPLICATE_KEYS)
             if key not in drawn:
-                drawn[key] = draw(config)
+                drawn[key] = prepare_data(settings.data)
             if objective not in refusals:
-                refusals[objective] = _refusal(config, drawn[key])
-            check_around(config, drawn[key].task)
+                refusals[objective] = _refusal(settings, drawn[key])
+            check_around(settings, drawn[key].task)
         except UserError as error:
             raise UserError(f"job {number} ({' '.join(_varying(overrides, common))}): {error}") from error
         refusal = refusals[objective]
@@ -88,9 +93,9 @@ def check_jobs(
     if not jobs:
         raise UserError(f"no job of this sweep can run; the first: {left_out[0].reason}")
     labels = objective_labels([job.config for job in jobs])
-    jobs = _told_the_direction(jobs, next(iter(drawn.values())).task)
-    _check_comparison(jobs[0].config["compare"], compared(jobs, labels))
-    jobs = [replace(job, objective=label) for job, label in zip(jobs, labels, strict=True)]
+    added = added_facts(jobs[0].config["metrics"], next(iter(drawn.values())).task)
+    _check_comparison(jobs[0].config["compare"], compared(jobs, labels), added)
+    jobs = [replace(job, objective=label, added=added) for job, label in zip(jobs, labels, strict=True)]
     return jobs, left_out
 
 
@@ -101,7 +106,7 @@ def names_of_data(jobs: Sequence[PlannedJob]) -> dict[str, dict[str, list[str]]]
     first: dict[str, dict[str, Any]] = {}
     for job in jobs:
         first.setdefault(str(job.config["choices"].get("data")), job.config)
-    drawn = {data: dataset_cache.dataset(config) for data, config in first.items()}
+    drawn = {data: dataset_cache.dataset_of(config["data"], config["seed"]) for data, config in first.items()}
     return {
         data: {"classes": list(dataset.task.class_names), "features": list(dataset.feature_names)}
         for data, dataset in drawn.items()
@@ -114,12 +119,12 @@ def sweep_identity(jobs: Sequence[PlannedJob]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _refusal(config: dict[str, Any], dataset: Dataset) -> CannotServe | None:
+def _refusal(settings: RunSettings, dataset: Dataset) -> CannotServe | None:
     """Build a job's parts; return why they cannot serve the task or each other, if so."""
-    from lossbench.runs.prepare import prepare
+    from lossbench.runs.prepare import build_job
 
     try:
-        prepare(config, dataset)
+        build_job(settings, dataset)
     except CannotServe as refusal:
         return refusal
     return None
@@ -137,28 +142,12 @@ def compared(jobs: Sequence[PlannedJob], labels: Sequence[str]) -> list[str]:
     return without_data(labels, [job.config["choices"].get("data") for job in jobs])
 
 
-def _told_the_direction(jobs: list[PlannedJob], task: Task) -> list[PlannedJob]:
-    """Let a metric of a person's own say which way it is better, where it is the one that is judged."""
-    from lossbench.evaluation.catalogue import DIRECTION
-    from lossbench.runs.prepare import direction_of
-
-    config = jobs[0].config
-    metric, given = config["compare"]["metric"], config["compare"]["direction"]
-    if isinstance(metric, bool | int | float | list | dict):
-        raise UserError(f"compare.metric is the name of a metric, or null, got {metric!r}")
-    parts = set() if metric is None or given is not None else set(metric.split("/"))
-    if not parts & set(config["metrics"]) or parts & set(DIRECTION):
-        return jobs
-    way = direction_of(config, metric, task)
-    return [replace(job, config={**job.config, "compare": {**job.config["compare"], "direction": way}}) for job in jobs]
-
-
-def _check_comparison(compare: dict[str, Any], labels: Sequence[str]) -> None:
-    from lossbench.evaluation.catalogue import direction, rope
-
+def _check_comparison(compare: dict[str, Any], labels: Sequence[str], added: Mapping[str, AddedMetric]) -> None:
     rope("", compare["rope"])
+    if not isinstance(compare["metric"], str | None):
+        raise UserError(f"compare.metric is the name of a metric, or null, got {compare['metric']!r}")
     if compare["metric"] is not None:
-        direction(compare["metric"], compare["direction"])
+        direction(compare["metric"], compare["direction"], added)
     # The shipped default may be absent from a sweep; another baseline was named by a person.
     if compare["baseline"] not in (None, "cross_entropy", *labels):
         raise UserError(f"compare.baseline is one of {', '.join(dict.fromkeys(labels))}, got {compare['baseline']!r}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -14,9 +14,12 @@ from omegaconf import DictConfig
 
 from lossbench.config.expand import compose_all
 from lossbench.processes.workers import Workers, available
-from lossbench.sweep.cluster import Cluster, pool
+from lossbench.sweep.cluster import Cluster, submitting_to
 from lossbench.sweep.preload import SWEEP
-from lossbench.sweep.stacks import Config, Ended, gathered, plan, run_all
+from lossbench.sweep.stacks import Config, plan_stacks, regrouped, run_all
+
+if TYPE_CHECKING:
+    from lossbench.runs.execute import Outcome
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class LaunchSettings:
     replicates
         Jobs that are trained together at most.
     cluster, parameters
-        Where the stacks are trained instead of here, and what submitit is told of it.
+        Where the stacks are trained instead of here, and submitit's settings for it.
     """
 
     processes: int | None
@@ -73,7 +76,7 @@ def launch(
     first
         The number of the first job.
     todo
-        Places of the jobs to run, whose ends are returned; None: all. The others take part in the stacks that they
+        Indices of the jobs to run, whose ends are returned; None: all. The others take part in the stacks that they
         were in when they ran, since the last bits of a stack's numbers depend on all that is in it.
     workers
         Processes of this machine that do it; None: this process does.
@@ -85,38 +88,38 @@ def launch(
 
         basic = BasicLauncher()
         basic.setup(hydra_context=hydra.context, task_function=hydra.task, config=config)
-        return list(basic.launch([job_overrides[place] for place in wanted], first))
+        return list(basic.launch([job_overrides[index] for index in wanted], first))
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     sweep_dir = Path(str(config.hydra.sweep.dir))
     sweep_dir.mkdir(parents=True, exist_ok=True)
     returns = [JobReturn(overrides=list(overrides)) for overrides in job_overrides]
 
-    def ended(place: int, end: Ended) -> None:
-        returns[place].status = JobStatus.COMPLETED if end.error is None else JobStatus.FAILED
-        returns[place].return_value = end.score if end.error is None else end.error
+    def ended(index: int, outcome: Outcome) -> None:
+        returns[index].status = JobStatus.COMPLETED if outcome.error is None else JobStatus.FAILED
+        returns[index].return_value = outcome.score if outcome.error is None else outcome.error
 
     if configs is None:
         configs = compose_all(job_overrides, config, hydra.context.config_loader)
     train = partial(run_all, configs, sweep_dir=sweep_dir, ended=ended, todo=wanted)
     if settings.cluster is not None:
         number = settings.processes or available()
-        with pool(settings.cluster, sweep_dir / "submitit", settings.parameters) as submitted:
-            train(gathered(plan(configs, number, settings.replicates), number), pool=submitted)
+        with submitting_to(settings.cluster, sweep_dir / "submitit", settings.parameters) as cluster:
+            train(regrouped(plan_stacks(configs, number, settings.replicates), number), workers=cluster)
     elif workers is not None:
-        _train_apart(train, configs, workers, settings.replicates)
-    elif (own := settings.workers(len(configs))) is not None:
-        with own:
-            _train_apart(train, configs, own, settings.replicates)
+        _train_in(workers, train, configs, settings.replicates)
+    elif (started := settings.workers(len(configs))) is not None:
+        with started:
+            _train_in(started, train, configs, settings.replicates)
     else:
-        train(plan(configs, 1, settings.replicates))
-    return [returns[place] for place in wanted]
+        train(plan_stacks(configs, 1, settings.replicates))
+    return [returns[index] for index in wanted]
 
 
-def _train_apart(train: Callable[..., None], configs: Sequence[Config], workers: Workers, replicates: int) -> None:
+def _train_in(workers: Workers, train: Callable[..., None], configs: Sequence[Config], replicates: int) -> None:
     try:
         # They have imported what planning needs.
-        train(workers.submit(plan, configs, workers.number, replicates).result(), pool=workers)
+        train(workers.submit(plan_stacks, configs, workers.number, replicates).result(), workers=workers)
     except BaseException:
         # Before anyone ends the runs that they are recording.
         workers.abandon()

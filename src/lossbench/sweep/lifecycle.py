@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from lossbench.config.labels import OTHERS, PARTS
+from lossbench.errors import Failed
+from lossbench.evaluation.catalogue import AddedMetric, facts_of, to_text
 from lossbench.sweep.jobs import LeftOut, PlannedJob, compared, sweep_identity
 from lossbench.sweep.resume import Earlier, look_back, tell
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 INTERRUPTED_SECONDS = 5.0
 
 
-class SweepFailed(Exception):
+class SweepFailed(Failed):
     """At least one job of a sweep raised; it is recorded and shown, and the exit status is 1."""
 
 
@@ -88,17 +90,21 @@ def _open(
     """Open the sweep's run, or take over and open again that of the earlier command."""
     from lossbench.tracking import unfinished
     from lossbench.tracking.store import address
+    from lossbench.tracking.store.keys import clean
     from lossbench.tracking.sweep import SweepRecord
 
     compare, select = jobs[0].config["compare"], jobs[0].config["select"]
     labels = compared(jobs, [job.objective for job in jobs])
     metric = compare["metric"] or (select["metric"] or "val/auroc").replace("val/", "test/", 1)
+    added = {clean(name): facts for name, facts in jobs[0].added.items()}
+    judged = facts_of(metric, added)
     objectives = {job.objective: _defining(job) for job in jobs}
     tags = {
         "lossbench.metric": metric,
         "lossbench.baseline": compare["baseline"] if compare["baseline"] in labels else None,
         "lossbench.rope": compare["rope"],
-        "lossbench.direction": compare["direction"],
+        "lossbench.direction": compare["direction"] or (judged.better if isinstance(judged, AddedMetric) else None),
+        "lossbench.added_metrics": to_text(added) if added else None,
         "lossbench.jobs": len(jobs),
         unfinished.JOBS: sweep_identity(jobs),
         "lossbench.command": address.masked(shlex.join(["lossbench", *sys.argv[1:]])),

@@ -20,15 +20,17 @@ def record_references(sweep: str, configs: Sequence[Mapping[str, Any]]) -> None:
     from lossbench.evaluation.references import reference_metrics
 
     # Late: who says which data are distinct does without torch.
-    from lossbench.runs import dataset_cache, prepare
+    from lossbench.runs import dataset_cache
+    from lossbench.runs.metrics import build_added_metrics
     from lossbench.runs.record import store_of
+    from lossbench.runs.settings import read_settings
     from lossbench.tracking.run import RunRecord
 
-    store = store_of(configs[0])
+    store = store_of(read_settings(configs[0]))
     for config in configs:
         fold = config["data"].get("fold")
-        dataset, added = dataset_cache.dataset(config), prepare.added_metrics(config)
-        own = prepare.collection({"metrics": added}, dataset.task) if added else None
+        dataset = dataset_cache.dataset_of(config["data"], config["seed"])
+        own = build_added_metrics(config["metrics"], dataset.task)
         for name, values in reference_metrics(dataset, own).items():
             record = RunRecord.start(
                 store,

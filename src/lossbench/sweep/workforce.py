@@ -1,4 +1,4 @@
-"""Who does a sweep's work: its launcher, which may be called more than once, and its processes, where it has any."""
+"""What does a sweep's work: its launcher, which is called more than once, and its workers, where it has any."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class Crew:
-    """A launcher that is called more than once, so that the numbers of its jobs go on; `Crew.of` makes it."""
+class Workforce:
+    """A launcher that is called more than once, so that the numbers of its jobs go on; `Workforce.of` makes it."""
 
     def __init__(self, launcher: Launcher, workers: Workers | None) -> None:
         self._launcher = launcher
@@ -29,8 +29,8 @@ class Crew:
 
     @classmethod
     @contextmanager
-    def of(cls, launcher: Launcher, jobs: int) -> Iterator[Crew]:
-        """Make ready for so many jobs; what is left of the processes ends with the block."""
+    def of(cls, launcher: Launcher, jobs: int) -> Iterator[Workforce]:
+        """Start workers for so many jobs, where the launcher has any; they end with the block."""
         # Ours alone has any: others start theirs when they launch.
         workers: Workers | None = launcher.workers(jobs) if hasattr(launcher, "workers") else None
         if workers is None:
@@ -45,19 +45,19 @@ class Crew:
         configs: Sequence[dict[str, Any]],
         todo: Sequence[int] | None = None,
     ) -> Sequence[JobReturn]:
-        """Run the jobs at these places, all without any, and return how they ended."""
+        """Run the jobs at these indices, all for None, and return how they ended."""
         wanted = range(len(overrides)) if todo is None else todo
         first, self._started = self._started, self._started + len(wanted)
         if hasattr(self._launcher, "launch_composed"):
-            # Told of the finished ones too: the numbers of a stack depend, in their last bits, on what is in it.
+            # It gets the finished ones too: the numbers of a stack depend, in their last bits, on what is in it.
             returns: Sequence[JobReturn] = self._launcher.launch_composed(
                 overrides, configs, initial_job_idx=first, todo=todo, workers=self._workers
             )
             return returns
-        return self._launcher.launch([overrides[place] for place in wanted], initial_job_idx=first)
+        return self._launcher.launch([overrides[index] for index in wanted], initial_job_idx=first)
 
     def submit(self, work: Callable[_P, _T], /, *arguments: _P.args, **keywords: _P.kwargs) -> Future[_T]:
-        """Have a process do something that needs more imports than this one has; without any, do it here and now."""
+        """Let a worker do what needs more imports than this process has; without workers, do it here and now."""
         if self._workers is not None:
             return self._workers.submit(work, *arguments, **keywords)
         done: Future[_T] = Future()
@@ -65,7 +65,7 @@ class Crew:
         return done
 
     def share(self, work: Callable[[list[_T]], None], items: Sequence[_T]) -> Callable[[], None]:
-        """Have every process begin its part of the items, and return what waits for them, or does them without any."""
+        """Let each worker begin its part of the items, and return what waits for them (without workers, does them)."""
         if self._workers is None:
             return partial(work, list(items))
         workers, parts = self._workers, min(self._workers.number, len(items))
@@ -83,7 +83,7 @@ class Crew:
         return finish
 
     def leave(self) -> None:
-        """Let the processes go: nothing is left for them to do."""
+        """End the workers: nothing is left for them to do."""
         if self._workers is not None:
             self._workers.close()
             self._workers = None

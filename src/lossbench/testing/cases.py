@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from lossbench.config import compose
 from lossbench.errors import CannotServe, UserError
+from lossbench.evaluation.catalogue import without_facts
 from lossbench.models.initial import build as build_model
 from lossbench.objective.prediction import Prediction
 from lossbench.task import Task
@@ -89,7 +90,7 @@ class Case:
         """Return metrics as the final evaluation builds them."""
         from lossbench.evaluation.collection import build as build_metrics  # torchmetrics takes seconds to import
 
-        return build_metrics(self.build(), self.task)
+        return build_metrics(replace(self, config=without_facts(self.config)).build(), self.task)
 
     def numbers(self) -> dict[str, Any]:
         """Numeric settings that may vary from run to run (switches, indices and epochs are none)."""
@@ -133,7 +134,7 @@ class Case:
         return Prediction(scores, loss.link, features.to(scores.dtype) if "features" in loss.needs else None)
 
 
-def cases(path: str | Path, variants: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> list[Case]:
+def find_cases(path: str | Path, variants: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> list[Case]:
     """Return the components of some YAML files, each at its own and at other settings, for each task that it serves.
 
     Parameters
@@ -157,17 +158,17 @@ def cases(path: str | Path, variants: Mapping[str, Sequence[Mapping[str, Any]]] 
     if unknown:
         raise UserError(f"variants of {', '.join(sorted(unknown))}, of which {path} has no YAML")
     compose.make_importable(pattern.parent.parent.parent.absolute())
-    found = []
+    result = []
     for file in files:
         config = _component(file)
         for changes in ({}, *(variants or {}).get(file.stem, ())) if config else ():
             tasks = (None,) if file.parent.name == "data" else TASKS
-            made = [Case(file.parent.name, file.stem, task, config, dict(changes)) for task in tasks]
-            serving = [case for case in made if _serves(case)]
+            candidates = [Case(file.parent.name, file.stem, task, config, dict(changes)) for task in tasks]
+            serving = [case for case in candidates if _serves(case)]
             if not serving:
-                raise UserError(f"{made[0].kind}/{file.stem} serves none of the tasks")
-            found += serving
-    return found
+                raise UserError(f"{candidates[0].kind}/{file.stem} serves none of the tasks")
+            result += serving
+    return result
 
 
 def _component(file: Path) -> dict[str, Any]:

@@ -26,30 +26,30 @@ def check(holds: Any, values: str) -> None:
         raise LawBroken(values)
 
 
-def check_close(found: Tensor, expected: Tensor, values: str, *, rtol: float = 0.0, atol: float = 0.0) -> None:
+def check_close(actual: Tensor, expected: Tensor, values: str, *, rtol: float = 0.0, atol: float = 0.0) -> None:
     """Raise :class:`LawBroken` unless two tensors agree in shape, dtype and value.
 
     >>> check_close(torch.ones(2), torch.tensor([1.0, 2.0]), "value of each row")
     Traceback (most recent call last):
     lossbench.testing.checks.LawBroken: value of each row: 1 at [1], expected 2
     """
-    if found.shape != expected.shape or found.dtype != expected.dtype:
+    if actual.shape != expected.shape or actual.dtype != expected.dtype:
         raise LawBroken(
-            f"{values}: shape {tuple(found.shape)} and {found.dtype}, "
+            f"{values}: shape {tuple(actual.shape)} and {actual.dtype}, "
             f"expected {tuple(expected.shape)} and {expected.dtype}"
         )
-    wrong = ~torch.isclose(found, expected, rtol=rtol, atol=atol)
+    wrong = ~torch.isclose(actual, expected, rtol=rtol, atol=atol)
     if wrong.any():
-        place = tuple(wrong.nonzero()[0].tolist())
-        raise LawBroken(f"{values}: {found[place]:.9g} at {list(place)}, expected {expected[place]:.9g}")
+        index = tuple(wrong.nonzero()[0].tolist())
+        raise LawBroken(f"{values}: {actual[index]:.9g} at {list(index)}, expected {expected[index]:.9g}")
 
 
-def check_finite(found: Tensor, values: str) -> None:
+def check_finite(actual: Tensor, values: str) -> None:
     """Raise :class:`LawBroken` where a tensor holds a NaN or an infinity."""
-    wrong = ~found.isfinite()
+    wrong = ~actual.isfinite()
     if wrong.any():
-        place = tuple(wrong.nonzero()[0].tolist())
-        raise LawBroken(f"{values}: {found[place]} at {list(place)}")
+        index = tuple(wrong.nonzero()[0].tolist())
+        raise LawBroken(f"{values}: {actual[index]} at {list(index)}")
 
 
 def check_gradient(function: Callable[..., Tensor], inputs: Sequence[Tensor], values: str) -> None:

@@ -63,9 +63,9 @@ def the_bayes_rule_is_a_posterior(case: Case) -> None:
     expected = (len(rows), dataset.task.n_classes)
     check(probs.shape == expected, f"bayes gives the shape {probs.shape}, expected {expected}")
     check((probs >= 0).all() and np.allclose(probs.sum(axis=1), 1), "bayes gives rows that are no probabilities")
-    own = probs[np.arange(len(rows)), rows.y]
+    prob_of_class = probs[np.arange(len(rows)), rows.y]
     share = np.bincount(rows.y, minlength=dataset.task.n_classes) / len(rows)
-    loss, floor = -np.log(own.clip(1e-300)).mean(), -(share * np.log(share.clip(1e-300))).sum()
+    loss, floor = -np.log(prob_of_class.clip(1e-300)).mean(), -(share * np.log(share.clip(1e-300))).sum()
     check(loss < floor, f"bayes has the log loss {loss:.4g}, and the class shares alone {floor:.4g}")
 
 

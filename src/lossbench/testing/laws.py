@@ -15,10 +15,10 @@ KINDS = ("loss", "weighting", "regularizer", "model", "data", "metrics")
 _BESIDE = {"loss": ("posterior_laws",)}  # modules of a kind's laws beside its own
 
 
-def laws(kind: str) -> list[Law]:
+def laws_of(kind: str) -> list[Law]:
     """Return the laws of a kind of component: the public functions of its modules whose one argument is ``case``.
 
-    >>> [law.__name__ for law in laws("weighting")][:2]
+    >>> [law.__name__ for law in laws_of("weighting")][:2]
     ['one_positive_weight_per_class', 'waits_for_its_start']
     """
     if kind not in KINDS:
@@ -43,10 +43,10 @@ def obey(law: Law, case: Case) -> None:
     LawBroken
         One line with the component, its setting, the law and the values; also where the component itself raised.
     """
-    said = f"{case.described} breaks the law `{law.__name__.replace('_', ' ')}`"
+    complaint = f"{case.described} breaks the law `{law.__name__.replace('_', ' ')}`"
     try:
         law(case)
     except LawBroken as broken:
-        raise LawBroken(f"{said}: {broken}") from broken
+        raise LawBroken(f"{complaint}: {broken}") from broken
     except Exception as error:
-        raise LawBroken(f"{said}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise LawBroken(f"{complaint}: {type(error).__name__}: {' '.join(str(error).split())}") from error

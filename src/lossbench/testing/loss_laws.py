@@ -16,7 +16,7 @@ from lossbench.objective.losses.external import External
 from lossbench.objective.objective import Objective
 from lossbench.objective.prediction import Prediction
 from lossbench.objective.regularizer import Step
-from lossbench.testing.cases import Case, cases, stack
+from lossbench.testing.cases import Case, find_cases, stack
 from lossbench.testing.checks import check, check_close, check_finite, check_gradient, check_refuses
 from lossbench.testing.judge import Judge
 
@@ -72,8 +72,8 @@ def a_mean_is_of_rows(case: Case) -> None:
     if not isinstance(loss, External) or loss.reduction != "mean":
         return
     prediction, target = case.predict(loss, case.scores()), case.target()
-    said = "reduction='mean', value of a batch, against the mean over its rows (pointwise: false is for the others)"
-    check_close(loss.reduced(prediction, target), loss(prediction, target).mean(), said, rtol=1e-11, atol=1e-12)
+    message = "reduction='mean', value of a batch, against the mean over its rows (pointwise: false is for the others)"
+    check_close(loss.reduced(prediction, target), loss(prediction, target).mean(), message, rtol=1e-11, atol=1e-12)
 
 
 def gradient(case: Case) -> None:
@@ -126,31 +126,31 @@ def finite_in_float32(case: Case) -> None:
         value = loss(case.predict(loss, scores), target)
         value.sum().backward()
         slope = _slope(scores)
-        for what, found in (("value", value), ("gradient", slope)):
-            wrong = (~found.isfinite()).reshape(len(found) if found.ndim else 1, -1).any(dim=1).nonzero().flatten()
+        for what, tensor in (("value", value), ("gradient", slope)):
+            wrong = (~tensor.isfinite()).reshape(len(tensor) if tensor.ndim else 1, -1).any(dim=1).nonzero().flatten()
             if len(wrong):
-                place = int(wrong[0])
-                said = f"{what} {found[place].tolist() if found.ndim else found.item()}"
-                where = f"scores {rows[place].tolist()}" if found.ndim else "some of these scores"
-                check(False, f"{said} at {where} for class {label}, within finite_scores={extreme:g} in float32")
+                row = int(wrong[0])
+                message = f"{what} {tensor[row].tolist() if tensor.ndim else tensor.item()}"
+                where = f"scores {rows[row].tolist()}" if tensor.ndim else "some of these scores"
+                check(False, f"{message} at {where} for class {label}, within finite_scores={extreme:g} in float32")
 
 
 def batch_of_one_class_is_finite(case: Case) -> None:
     loss = case.bound()
     k = case.task.n_classes
     batches = {"7 rows": case.scores(), f"{k} rows of scores 0": torch.zeros_like(case.scores(k))}
-    for (rows, given), label in itertools.product(batches.items(), range(k)):
-        scores = given.clone().requires_grad_()
+    for (rows, batch), label in itertools.product(batches.items(), range(k)):
+        scores = batch.clone().requires_grad_()
         value = loss(case.predict(loss, scores), torch.full((len(scores),), label))
         value.sum().backward()
-        said = f"{rows} of class {label}"
-        check_finite(value, f"value of {said}")
-        check_finite(_slope(scores), f"gradient of {said}")
+        message = f"{rows} of class {label}"
+        check_finite(value, f"value of {message}")
+        check_finite(_slope(scores), f"gradient of {message}")
         if "both_classes" in loss.needs:
-            check(value == 0, f"needs both classes, and is {value:g} for {said}, expected 0")
-            check((_slope(scores) == 0).all(), f"needs both classes, and has a gradient for {said}")
+            check(value == 0, f"needs both classes, and is {value:g} for {message}, expected 0")
+            check((_slope(scores) == 0).all(), f"needs both classes, and has a gradient for {message}")
             for name, parameter in loss.named_parameters():
-                check((parameter.grad == 0).all(), f"needs both classes, and moves {name} for {said}")
+                check((parameter.grad == 0).all(), f"needs both classes, and moves {name} for {message}")
 
 
 def renaming_classes(case: Case) -> None:
@@ -180,20 +180,20 @@ def link_gives_probabilities(case: Case) -> None:
     for size in (1, 30, loss.finite_scores / 4):
         scores = (size * case.scores(9)).clamp(-loss.finite_scores, loss.finite_scores)
         probs, log_probs = link.probs(scores), link.log_probs(scores)
-        said = f"{link.name} link of scores of size {size:g}"
-        check((probs >= 0).all(), f"{said}: a probability is {probs.min():.3g}")
-        check_close(probs.sum(dim=-1), torch.ones_like(probs[:, 0]), f"{said}: sum of a row", rtol=1e-12)
-        check_close(log_probs.exp(), probs, f"{said}: exp(log_probs)", rtol=1e-11, atol=1e-15)
+        message = f"{link.name} link of scores of size {size:g}"
+        check((probs >= 0).all(), f"{message}: a probability is {probs.min():.3g}")
+        check_close(probs.sum(dim=-1), torch.ones_like(probs[:, 0]), f"{message}: sum of a row", rtol=1e-12)
+        check_close(log_probs.exp(), probs, f"{message}: exp(log_probs)", rtol=1e-11, atol=1e-15)
         if link.name != "sparsemax":  # whose probabilities may be 0
-            check_finite(log_probs, f"{said}: log_probs")
-        own = link.positive_prob(scores)
-        shares = own / own.sum(dim=-1, keepdim=True) if case.task.n_classes > 2 else own
+            check_finite(log_probs, f"{message}: log_probs")
+        columns = link.positive_prob(scores)
+        shares = columns / columns.sum(dim=-1, keepdim=True) if case.task.n_classes > 2 else columns
         if shares.isfinite().all():  # all columns of one-vs-rest may say no
-            check_close(shares, probs[:, -scores.shape[-1] :], f"{said}: positive_prob", rtol=1e-11, atol=1e-15)
+            check_close(shares, probs[:, -scores.shape[-1] :], f"{message}: positive_prob", rtol=1e-11, atol=1e-15)
         higher = scores.clone()
         higher[:, -1] += 0.01
         rise = (link.probs(higher)[:, -1] - probs[:, -1]).min()
-        check(rise >= 0, f"{said}: a higher score makes its class less likely by {-rise:.3g}")
+        check(rise >= 0, f"{message}: a higher score makes its class less likely by {-rise:.3g}")
 
 
 def link_has_a_gradient(case: Case) -> None:
@@ -213,22 +213,22 @@ def stacked_equals_a_loop(case: Case) -> None:
     features = torch.randn(2, 7, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
     def value(p: dict[str, Tensor], b: dict[str, Tensor], s: Tensor, t: Tensor, f: Tensor) -> Tensor:
-        found: Tensor = functional_call(base, (p, b), (s, t, f))
-        return found
+        result: Tensor = functional_call(base, (p, b), (s, t, f))
+        return result
 
     def slope(p: dict[str, Tensor], b: dict[str, Tensor], s: Tensor, t: Tensor, f: Tensor) -> Tensor:
-        found: Tensor = grad(lambda x: value(p, b, x, t, f).sum())(s)
-        return found
+        result: Tensor = grad(lambda x: value(p, b, x, t, f).sum())(s)
+        return result
 
     stacked = vmap(value)(parameters, buffers, scores, target, features)
     slopes = vmap(slope)(parameters, buffers, scores, target, features)
-    said = f"stackable={one.loss.stackable!r}"
+    message = f"stackable={one.loss.stackable!r}"
     for i, judge in enumerate((one, two)):
         leaf = scores[i].clone().requires_grad_()
         alone = judge(leaf, target[i], features[i])
         alone.sum().backward()
-        check_close(stacked[i], alone.detach(), f"{said}, value of replicate {i}", rtol=1e-12, atol=1e-12)
-        check_close(slopes[i], _slope(leaf), f"{said}, gradient of replicate {i}", rtol=1e-12, atol=1e-12)
+        check_close(stacked[i], alone.detach(), f"{message}, value of replicate {i}", rtol=1e-12, atol=1e-12)
+        check_close(slopes[i], _slope(leaf), f"{message}, gradient of replicate {i}", rtol=1e-12, atol=1e-12)
 
 
 def numbers_are_buffers_where_all_can_be_stacked(case: Case) -> None:
@@ -247,8 +247,8 @@ def state_dict_round_trip(case: Case) -> None:
         nn.init.constant_(parameter, 0.3)
     fresh.load_state_dict(varied.state_dict())
     scores, target = case.scores(), case.target()
-    found = fresh(case.predict(fresh, scores), target)
-    check_close(found, varied(case.predict(varied, scores), target), "value after loading another's state")
+    value = fresh(case.predict(fresh, scores), target)
+    check_close(value, varied(case.predict(varied, scores), target), "value after loading another's state")
 
 
 def every_weighting_serves_or_is_refused(case: Case) -> None:
@@ -277,7 +277,7 @@ def every_weighting_serves_or_is_refused(case: Case) -> None:
 
 @cache
 def _weightings() -> list[Case]:
-    return cases(compose.conf_dir() / "weighting" / "*.yaml", {"balanced": [{"by": "count"}, {"start": 3}]})
+    return find_cases(compose.conf_dir() / "weighting" / "*.yaml", {"balanced": [{"by": "count"}, {"start": 3}]})
 
 
 def _value(loss: Loss, case: Case, target: Tensor, scores: Tensor) -> Tensor:

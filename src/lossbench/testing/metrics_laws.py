@@ -37,7 +37,8 @@ def says_which_way_is_better(case: Case) -> None:
     right = np.eye(case.task.n_classes)[target]
     good, poor = _measured(case, target, 0.98 * right + 0.02 * probs), _measured(case, target, probs)
     for name, metric in case.collection().items():
-        better = metric.higher_is_better
+        written = case.config[name].get("better")
+        better = metric.higher_is_better if written is None else written == "max"
         check(isinstance(better, bool), f"{name}.higher_is_better is {better!r}, expected true or false")
         for key in good:
             if key == name or key.startswith(f"{name}/"):
@@ -64,9 +65,9 @@ def _of(case: Case, collection: Any, target: Any, probs: Any) -> dict[str, float
     return measure(collection, target, probs, case.task)
 
 
-def _compare(found: dict[str, float], expected: dict[str, float], said: str) -> None:
+def _compare(actual: dict[str, float], expected: dict[str, float], when: str) -> None:
     for key, value in expected.items():
         check(
-            math.isclose(found[key], value, rel_tol=1e-9, abs_tol=1e-12),
-            f"{key} {said} is {found[key]}, and was {value}",
+            math.isclose(actual[key], value, rel_tol=1e-9, abs_tol=1e-12),
+            f"{key} {when} is {actual[key]}, and was {value}",
         )

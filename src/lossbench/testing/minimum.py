@@ -9,7 +9,7 @@ from lossbench.objective.loss import Loss
 from lossbench.objective.prediction import Prediction
 
 
-def minimum(loss: Loss, eta: Tensor) -> Tensor:
+def find_minimum(loss: Loss, eta: Tensor) -> Tensor:
     """Return the scores (1, n) at which the expected loss under the posterior eta is least."""
     labels = torch.arange(len(eta))
 

@@ -44,8 +44,12 @@ def depends_on_its_arguments_alone(case: Case) -> None:
     inputs = _inputs(case)
     for mode in ("training", "evaluation"):
         network = case.network().train(mode == "training")
-        said = f"scores of the same rows in {mode}, asked again (lossbench.models.dropout draws from the run's stream)"
-        check_close(_scores(case.network().train(mode == "training"), inputs), _scores(network, inputs).detach(), said)
+        message = (
+            f"scores of the same rows in {mode}, asked again (lossbench.models.dropout draws from the run's stream)"
+        )
+        check_close(
+            _scores(case.network().train(mode == "training"), inputs), _scores(network, inputs).detach(), message
+        )
 
 
 def every_parameter_is_trained(case: Case) -> None:

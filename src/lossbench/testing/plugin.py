@@ -29,23 +29,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker("lossbench")
     if mark is None:
         return
-    from lossbench.testing.cases import cases
-    from lossbench.testing.laws import laws, obey
+    from lossbench.testing.cases import find_cases
+    from lossbench.testing.laws import laws_of, obey
 
-    found = cases(_place(mark.args[0], metafunc.definition.path), mark.kwargs.get("variants"))
+    all_cases = find_cases(_pattern_near(mark.args[0], metafunc.definition.path), mark.kwargs.get("variants"))
     metafunc.parametrize(
         "law",
         [
             pytest.param(partial(obey, law, case), id=f"{case}-{law.__name__}")
-            for case in found
-            for law in laws(case.kind)
+            for case in all_cases
+            for law in laws_of(case.kind)
         ],
     )
 
 
-def _place(given: str | Path, test: Path) -> Path:
+def _pattern_near(path: str | Path, test: Path) -> Path:
     """Find a relative pattern in the closest folder around the test that has it."""
-    pattern = Path(given)
+    pattern = Path(path)
     for folder in () if pattern.is_absolute() else test.parents:
         if any((folder / pattern.parent).glob(pattern.name)):
             return folder / pattern

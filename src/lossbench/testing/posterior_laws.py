@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from lossbench.errors import CannotServe
-from lossbench.objective.posterior import posterior
+from lossbench.objective.posterior import recover_posterior
 from lossbench.objective.prediction import Prediction
 from lossbench.testing.cases import Case
 from lossbench.testing.checks import check, check_close, check_refuses
-from lossbench.testing.minimum import minimum
+from lossbench.testing.minimum import find_minimum
 
 TRUTHS = {
     2: ((0.9677, 0.0323), (0.8, 0.2), (0.3, 0.7), (0.05, 0.95)),
@@ -25,7 +25,7 @@ def proper_exactly_where_claimed(case: Case) -> None:
     gaps = {}
     for truth in TRUTHS[case.task.n_classes]:
         eta = torch.tensor(truth, dtype=torch.float64)
-        gaps[truth] = (loss.link.probs(minimum(loss, eta))[0] - eta).abs().max().item()
+        gaps[truth] = (loss.link.probs(find_minimum(loss, eta))[0] - eta).abs().max().item()
     worst = max(gaps, key=lambda truth: gaps[truth])
     check(
         (gaps[worst] < 1e-4) == loss.proper,
@@ -36,19 +36,23 @@ def proper_exactly_where_claimed(case: Case) -> None:
 def posterior_recovers_skewed_truths(case: Case) -> None:
     loss = case.bound()
     if loss.posterior != "gradient":
-        check_refuses(lambda: posterior(loss, case.scores()), CannotServe, "posterior", "posterior='calibrator'")
+        check_refuses(
+            lambda: recover_posterior(loss, case.scores()), CannotServe, "posterior", "posterior='calibrator'"
+        )
         return
     k = case.task.n_classes
     weights = torch.linspace(1, 3, k, dtype=torch.float64)
     rates = torch.linspace(2, 0.5, k, dtype=torch.float64)
     for truth in TRUTHS[k]:
         eta = torch.tensor(truth, dtype=torch.float64)
-        found = posterior(loss, minimum(loss, eta))
-        said = f"posterior='gradient', which at the minimum for class probabilities {truth}"
-        check_close(found[0], eta, f"{said} is another", atol=1e-4)
+        recovered = recover_posterior(loss, find_minimum(loss, eta))
+        message = f"posterior='gradient', which at the minimum for class probabilities {truth}"
+        check_close(recovered[0], eta, f"{message} is another", atol=1e-4)
         seen = eta * weights * rates
-        found = posterior(loss, minimum(loss, seen / seen.sum()), weights, rates)
-        check_close(found[0], eta, f"{said}, class weights {weights.tolist()} and a sampler, is another", atol=2e-4)
+        recovered = recover_posterior(loss, find_minimum(loss, seen / seen.sum()), weights, rates)
+        check_close(
+            recovered[0], eta, f"{message}, class weights {weights.tolist()} and a sampler, is another", atol=2e-4
+        )
 
 
 def posterior_rises_with_the_score(case: Case) -> None:
@@ -58,10 +62,10 @@ def posterior_rises_with_the_score(case: Case) -> None:
     line = torch.linspace(-8, 8, 321, dtype=torch.float64)
     scores = case.scores(1).repeat(len(line), 1)
     scores[:, -1] = line
-    found = posterior(loss, scores)[:, -1]
-    steps = found.diff()
+    recovered = recover_posterior(loss, scores)[:, -1]
+    steps = recovered.diff()
     check((steps >= -1e-9).all(), f"posterior='gradient', which falls at the score {line[steps.argmin()]:g}")
-    rise = (found[-1] - found[0]).item()
+    rise = (recovered[-1] - recovered[0]).item()
     # one-vs-rest columns share with the others
     check(rise > 0.2, f"posterior='gradient', which rises by {rise:.3g} alone from score -8 to 8")
 
@@ -82,14 +86,14 @@ def near_its_minimum_the_posterior_is_near_the_truth(case: Case) -> None:
     else:
         ends = 12 * torch.randn(60, 1, k, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         scores = (ends * torch.linspace(0, 1, 12, dtype=torch.float64)[:, None] ** 3).reshape(-1, k)
-    found = posterior(loss, scores)
+    recovered = recover_posterior(loss, scores)
     values = [loss(Prediction(scores, loss.link), torch.full((len(scores),), label)) for label in range(k)]
-    inside = (found > 1e-5).all(dim=-1)  # a truth on the edge may have its minimum elsewhere, or nowhere
-    found = found[inside]
-    risks = found @ torch.stack(values)[:, inside]  # of truth i at scores j
-    known = risks.diagonal()
-    distance = (found[:, None] - found).square().sum(dim=-1)
+    inside = (recovered > 1e-5).all(dim=-1)  # a truth on the edge may have its minimum elsewhere, or nowhere
+    recovered = recovered[inside]
+    risks = recovered @ torch.stack(values)[:, inside]  # of truth i at scores j
+    least = risks.diagonal()
+    distance = (recovered[:, None] - recovered).square().sum(dim=-1)
     apart = distance > 1e-11
-    scale = known.max() - known.min()
-    c = (2 * (risks - known[:, None])[apart] / (scale * distance[apart])).min().item()
+    scale = least.max() - least.min()
+    c = (2 * (risks - least[:, None])[apart] / (scale * distance[apart])).min().item()
     check(c >= 0.25, f"posterior='gradient', and a posterior far off costs little: c is {c:.2g}, expected 1/4 or more")

@@ -18,7 +18,7 @@ from lossbench.testing.cases import Case, stack
 from lossbench.testing.checks import check, check_close, check_finite, check_gradient, check_refuses
 
 
-class Network(nn.Module):
+class SmallNetwork(nn.Module):
     """Three inputs, five hidden units, and a normalisation with scale and shift."""
 
     def __init__(self, n_scores: int) -> None:
@@ -48,13 +48,13 @@ class Shrinks(nn.Module):
 INPUTS = torch.randn(6, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
 
 
-def step_of(network: Network, parameters: Mapping[str, Tensor], n_classes: int) -> Step:
+def step_of(network: SmallNetwork, parameters: Mapping[str, Tensor], n_classes: int) -> Step:
     """Return the step of a network called with these parameters; its loss is softmax cross-entropy."""
     target = torch.arange(len(INPUTS)) % n_classes
-    given = dict(parameters)
+    weights = dict(parameters)
 
     def predict(inputs: Tensor) -> Prediction:
-        scores, features = functional_call(network, given, (inputs,))
+        scores, features = functional_call(network, weights, (inputs,))
         return Prediction(scores, Softmax(), features)
 
     def total(inputs: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def step_of(network: Network, parameters: Mapping[str, Tensor], n_classes: int) 
 
     prediction = predict(INPUTS)
     return Step(
-        weights={name: given[name] for name in weight_names(network)},
+        weights={name: weights[name] for name in weight_names(network)},
         inputs=INPUTS,
         features=prediction.features,
         prediction=prediction,
@@ -79,7 +79,7 @@ def at(epoch: int, regularizer: Regularizer) -> Regularizer:
 
 def scalar_and_differentiable(case: Case) -> None:
     regularizer = at(3, case.bound())
-    network = Network(case.task.n_scores)
+    network = SmallNetwork(case.task.n_scores)
     names = list(weight_names(network))
     rest = {k: v.detach() for k, v in network.named_parameters() if k not in names}
 
@@ -101,7 +101,7 @@ def scalar_and_differentiable(case: Case) -> None:
 
 def finite_at_zero_weights(case: Case) -> None:
     regularizer = at(3, case.bound())
-    network = Network(case.task.n_scores)
+    network = SmallNetwork(case.task.n_scores)
     parameters = {k: torch.zeros_like(v).requires_grad_() for k, v in network.named_parameters()}
     value = regularizer.penalty(step_of(network, parameters, case.task.n_classes))
     if value.requires_grad:
@@ -113,7 +113,7 @@ def finite_at_zero_weights(case: Case) -> None:
 
 
 def strength_multiplies(case: Case) -> None:
-    network = Network(case.task.n_scores)
+    network = SmallNetwork(case.task.n_scores)
     step = step_of(network, dict(network.named_parameters()), case.task.n_classes)
     one, none = (at(3, case.bound(strength=strength)) for strength in (0.3, 0))
     expected = one.present_strength * one.measure(step)
@@ -129,10 +129,10 @@ def schedules(case: Case) -> None:
     for schedule, factors in expected.items():
         regularizer = case.bound(strength=0.3, schedule=schedule, until=4)
         for epoch, factor in zip((0, 2, 4, 7), factors, strict=True):
-            found = at(epoch, regularizer).present_strength.item()
+            value = at(epoch, regularizer).present_strength.item()
             check(
-                math.isclose(found, 0.3 * factor, rel_tol=1e-12, abs_tol=1e-15),
-                f"strength=.3, schedule={schedule}, until=4 is {found:g} in epoch {epoch}, expected {0.3 * factor:g}",
+                math.isclose(value, 0.3 * factor, rel_tol=1e-12, abs_tol=1e-15),
+                f"strength=.3, schedule={schedule}, until=4 is {value:g} in epoch {epoch}, expected {0.3 * factor:g}",
             )
     wrongs: tuple[dict[str, Any], ...] = (
         {"schedule": "linear"}, {"until": 0}, {"until": 2.0}, {"until": True}, {"schedule": "cosine", "until": None}
@@ -144,7 +144,7 @@ def schedules(case: Case) -> None:
 
 def shrinks_towards_zero_after_a_step(case: Case) -> None:
     regularizer = at(3, case.bound(strength=0.3))
-    weights = {k: v.detach() for k, v in Network(case.task.n_scores).named_parameters() if v.ndim == 2}
+    weights = {k: v.detach() for k, v in SmallNetwork(case.task.n_scores).named_parameters() if v.ndim == 2}
     shrunk = regularizer.shrunk(weights, dict.fromkeys(weights, 0.5))
     if not regularizer.acts_after_step:
         check(shrunk == {}, f"acts_after_step=False, and {list(shrunk)} move after a step")
@@ -161,14 +161,14 @@ def shrinks_towards_zero_after_a_step(case: Case) -> None:
 def state_dict_round_trip(case: Case) -> None:
     varied, fresh = at(5, case.varied()), case.bound()
     fresh.load_state_dict(varied.state_dict())
-    network = Network(case.task.n_scores)
+    network = SmallNetwork(case.task.n_scores)
     step = step_of(network, dict(network.named_parameters()), case.task.n_classes)
     check_close(fresh.penalty(step), varied.penalty(step), "penalty after loading another's state")
 
 
 def stacked_equals_a_loop(case: Case) -> None:
     pair = [at(3, case.bound()), at(5, case.varied())]
-    networks = [Network(case.task.n_scores) for _ in pair]
+    networks = [SmallNetwork(case.task.n_scores) for _ in pair]
     for parameter in networks[1].parameters():
         parameter.data.mul_(1.3)
     parameters, buffers, base = stack(list(pair))
@@ -176,20 +176,20 @@ def stacked_equals_a_loop(case: Case) -> None:
     n_classes = case.task.n_classes
 
     def penalty(p: dict[str, Tensor], b: dict[str, Tensor], n: dict[str, Tensor]) -> Tensor:
-        found: Tensor = functional_call(base, (p, b), (step_of(networks[0], n, n_classes),))
-        return found
+        result: Tensor = functional_call(base, (p, b), (step_of(networks[0], n, n_classes),))
+        return result
 
     stacked = vmap(penalty)(parameters, buffers, stacked_networks)
     slopes = vmap(grad(penalty, argnums=2))(parameters, buffers, stacked_networks)
     for i, (regularizer, network) in enumerate(zip(pair, networks, strict=True)):
-        own = dict(network.named_parameters())
-        alone = regularizer.penalty(step_of(network, own, n_classes))
+        parameters_of_one = dict(network.named_parameters())
+        alone = regularizer.penalty(step_of(network, parameters_of_one, n_classes))
         check_close(stacked[i], alone, f"penalty of replicate {i}", rtol=1e-12, atol=1e-12)
         if not alone.requires_grad:
             check(all((slope == 0).all() for slope in slopes.values()), f"gradient of replicate {i} only when stacked")
             continue
-        alone_slopes = torch.autograd.grad(alone, list(own.values()), materialize_grads=True)
-        for name, slope in zip(own, alone_slopes, strict=True):
+        alone_slopes = torch.autograd.grad(alone, list(parameters_of_one.values()), materialize_grads=True)
+        for name, slope in zip(parameters_of_one, alone_slopes, strict=True):
             check_close(slopes[name][i], slope, f"gradient in {name} of replicate {i}", rtol=1e-12, atol=1e-12)
     _shrinks_stacked(pair, base, buffers, {k: stacked_networks[k].detach() for k in weight_names(networks[0])})
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lossbench.errors import Failed
 
-class Diverged(RuntimeError):
+
+class Diverged(Failed):
     """A loss or a parameter that is no longer finite; the run is FAILED.
 
     ``history`` has the epochs before, as `Fit` has them, where they have not been reported one by one.
@@ -29,3 +31,8 @@ class Fit:
     epochs: int
     history: list[dict[str, float]]
     seconds: float
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """The selected epoch's row of the history."""
+        return next(row for row in self.history if row["epoch"] == self.selected_epoch)

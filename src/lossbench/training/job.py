@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from lossbench.data.dataset import Dataset
-from lossbench.errors import CannotServe, UserError
+from lossbench.errors import CannotServe
 from lossbench.objective.objective import Objective
 from lossbench.training.selection import Rule
+from lossbench.training.settings import Components, TrainerSettings
 
 
 @dataclass(frozen=True)
 class Job:
-    """One prepared run.
+    """What one run trains.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ class Job:
         ``weights``: the optimizer's weight decay spares biases and normalisation; ``all``: it does not.
     groups
         Parameters by name pattern with settings of their own; see :mod:`lossbench.training.optimizer`.
+    components
+        The configs of its parts, where it was built from any.
     batch_order
         How training rows are spread over batches; what the objective needs decides, see
         :func:`lossbench.training.job.batch_order`.
@@ -62,6 +65,7 @@ class Job:
     rule: Rule = field(default_factory=Rule)
     decay_on: str = "weights"
     groups: Sequence[Mapping[str, Any]] = ()
+    components: Components = field(default_factory=Components)
     batch_order: BatchOrder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,21 +75,12 @@ class Job:
         object.__setattr__(self, "batch_order", batch_order(self.dataset, self.objective))
 
 
-PRECISIONS = {"32-true": torch.float32, "64-true": torch.float64}
+_DTYPES = {"32-true": torch.float32, "64-true": torch.float64}
 
 
-def dtype_of(trainer: Mapping[str, Any]) -> torch.dtype:
-    """Return the dtype that a trainer config asks for.
-
-    Raises
-    ------
-    UserError
-        For a precision other than full 32 or 64 bits.
-    """
-    precision = str(trainer.get("precision", "32-true"))
-    if precision not in PRECISIONS:
-        raise UserError(f"trainer.precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
-    return PRECISIONS[precision]
+def dtype_of(trainer: TrainerSettings) -> torch.dtype:
+    """Return the dtype of a network that is trained with these settings."""
+    return _DTYPES[trainer.precision]
 
 
 BatchOrder = Literal["full", "shuffled", "stratified"]

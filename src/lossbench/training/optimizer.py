@@ -37,20 +37,20 @@ def build_optimizer(job: Job) -> torch.optim.Optimizer:
 
 
 def _decays(optimizer: Callable[..., torch.optim.Optimizer]) -> bool:
-    given = getattr(optimizer, "keywords", {})
-    if "weight_decay" in given:
-        return bool(given["weight_decay"])
-    own = inspect.signature(getattr(optimizer, "func", optimizer)).parameters.get("weight_decay")
-    return own is not None and bool(own.default)
+    keywords = getattr(optimizer, "keywords", {})
+    if "weight_decay" in keywords:
+        return bool(keywords["weight_decay"])
+    argument = inspect.signature(getattr(optimizer, "func", optimizer)).parameters.get("weight_decay")
+    return argument is not None and bool(argument.default)
 
 
 def _check_settings(
-    optimizer: Callable[..., torch.optim.Optimizer], known: Mapping[str, Any], group: Mapping[str, Any]
+    optimizer: Callable[..., torch.optim.Optimizer], defaults: Mapping[str, Any], group: Mapping[str, Any]
 ) -> None:
     settings = {key: value for key, value in group.items() if key != "pattern"}
-    unknown = sorted(set(settings) - set(known))
+    unknown = sorted(set(settings) - set(defaults))
     if unknown:
-        raise ValueError(f"training.groups sets {unknown[0]!r}, but the optimizer takes {', '.join(sorted(known))}")
+        raise ValueError(f"training.groups sets {unknown[0]!r}, but the optimizer takes {', '.join(sorted(defaults))}")
     try:
         # Only its constructor knows the ranges; it does not look into groups.
         optimizer([torch.nn.Parameter(torch.zeros(1))], **settings)
@@ -123,24 +123,24 @@ def parameter_groups(
     parameters = dict(network.named_parameters())
     result: list[tuple[dict[str, Any], list[nn.Parameter]]] = []
 
-    def join(own: dict[str, Any], members: Sequence[nn.Parameter]) -> None:
+    def join(settings_of_one: dict[str, Any], members: Sequence[nn.Parameter]) -> None:
         for settings, joined in result:
-            if settings == own:
+            if settings == settings_of_one:
                 joined.extend(members)
                 return
-        result.append((own, list(members)))
+        result.append((settings_of_one, list(members)))
 
     taken: set[int] = set()
     for name in names:
-        own: dict[str, Any] = {}
+        settings_of_one: dict[str, Any] = {}
         if decays and decay_on == "weights" and name not in weights:
-            own["weight_decay"] = 0.0
+            settings_of_one["weight_decay"] = 0.0
         for position, group in enumerate(groups):
             if fnmatch.fnmatchcase(name, str(group["pattern"])):
                 taken.add(position)
-                own |= {str(key): value for key, value in group.items() if key != "pattern"}
+                settings_of_one |= {str(key): value for key, value in group.items() if key != "pattern"}
                 break
-        join(own, [parameters[name]])
+        join(settings_of_one, [parameters[name]])
     for position, group in enumerate(groups):
         if position not in taken:
             raise ValueError(
@@ -150,4 +150,4 @@ def parameter_groups(
     of_loss = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     if of_loss:
         join({"weight_decay": 0.0} if decays else {}, of_loss)
-    return [{"params": members, **own} for own, members in result]
+    return [{"params": members, **settings_of_one} for settings_of_one, members in result]

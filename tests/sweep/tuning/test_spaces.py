@@ -1,4 +1,4 @@
-"""Every document under conf/search: it belongs to a component, holds its default, and no end of it is refused."""
+"""Every space under conf/search: it belongs to a component, holds its default, and no end of it is refused."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 from lossbench.config.compose import compose, conf_dir
+from lossbench.config.expand import document
 from lossbench.data.dataset import Dataset
 from lossbench.errors import UserError
-from lossbench.runs.prepare import draw, prepare
+from lossbench.runs.prepare import draw, prepare_job
 from lossbench.sweep.tuning.space import check_changes, space, start
 
-DOCUMENTS = sorted((conf_dir() / "search").rglob("*.yaml"))
+DOCUMENTS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((conf_dir() / "search").glob("*.yaml"))}
 SMALL = ("data.positives=40", "data.negatives=80", "data.test_rows=50")
 
 
-def shipped(path: str) -> dict[str, Any] | None:
-    file = conf_dir() / f"{path}.yaml"
-    return yaml.safe_load(file.read_text()) if file.is_file() else None
+def shipped(path: str) -> dict[str, Any]:
+    return DOCUMENTS.get(path.removeprefix("search/"), {})
 
 
 @pytest.fixture(scope="session")
@@ -28,21 +30,26 @@ def dataset() -> Dataset:
     return draw(compose(SMALL))
 
 
-@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: f"{file.parent.name}-{file.stem}")
-def test_every_document_serves_its_component(file: Path, dataset: Dataset) -> None:
-    group, name = file.parent.name, file.stem
+def test_keys_are_in_alphabetical_order_and_those_of_a_component() -> None:
+    for group, spaces in DOCUMENTS.items():
+        assert list(spaces) == sorted(spaces)
+        assert set(spaces) <= {path.stem for path in (conf_dir() / group).glob("*.yaml")}
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group in DOCUMENTS for name in DOCUMENTS[group]])
+def test_every_space_serves_its_component(group: str, name: str, dataset: Dataset) -> None:
     overrides = [f"{group}=[{name}]" if group == "regularizer" else f"{group}={name}", *SMALL]
     config = compose(overrides)
     domains = space(config, shipped, {}, [])
     own = [domain for domain in domains if domain.key.startswith(f"{group}.")]
-    assert len(own) == len(yaml.safe_load(file.read_text()))
+    assert len(own) == len(DOCUMENTS[group][name])
     begun = start(domains, config)
     for domain in own:
         node, *_, leaf = _walk(config, domain.key)
         assert domain.value(begun[domain.key]) == node[leaf]
         for value in domain.choices or (domain.value(domain.low), domain.value(domain.high)):
             node[leaf] = value
-            prepare(config, dataset)
+            prepare_job(config, dataset)
 
 
 def _walk(config: dict[str, Any], key: str) -> tuple[Any, str]:
@@ -100,12 +107,40 @@ def test_what_cannot_be_tuned_is_refused(changes: dict[str, Any], fixed: list[st
         assert word in str(refused.value)
 
 
-def test_a_document_with_a_key_that_the_component_lacks_is_refused(focal: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"loss\.gama: this config has no such key"):
-        space(focal, lambda path: {"gama": {"low": 0, "high": 1}} if path == "search/loss/focal" else None, {}, [])
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (
+            {"focal": {"gama": {"low": 0, "high": 1}}},
+            r"conf/search/loss\.yaml: .*loss\.gama: this config has no such key",
+        ),
+        ({"focal": 3}, r"conf/search/loss\.yaml: focal needs a mapping of its hyperparameters, got 3"),
+        ({"focal": {"gamma": 3}}, r"the search space of loss\.gamma is a mapping such as .*, got 3"),
+    ],
+)
+def test_a_document_that_does_not_fit_is_refused(document: dict[str, Any], message: str, focal: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=message):
+        space(focal, lambda path: document if path == "search/loss" else {}, {}, [])
 
 
 def test_a_change_that_concerns_no_objective_is_refused(focal: dict[str, Any]) -> None:
     check_changes({"loss": {"gamma": {"high": 3.0}}}, [compose([]), focal])
     with pytest.raises(UserError, match=r"tuning\.space\.loss\.gama"):
         check_changes({"loss": {"gama": {"high": 3.0}}}, [compose([]), focal])
+
+
+def test_a_persons_own_file_wins_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "conf" / "search"
+    own.mkdir(parents=True)
+    (own / "loss.yaml").write_text("focal: {alpha: {low: 0.1, high: 0.9}}\nmine: {beta: {low: 1, high: 2}}\n")
+    monkeypatch.chdir(tmp_path)
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        merged = document(GlobalHydra.instance().config_loader(), "search/loss")
+        assert merged == {
+            **DOCUMENTS["loss"],
+            "focal": {"alpha": {"low": 0.1, "high": 0.9}},
+            "mine": {"beta": {"low": 1, "high": 2}},
+        }
+        (own / "loss").mkdir()
+        with pytest.raises(UserError, match=r"conf/search/loss is a folder: .* conf/search/loss\.yaml"):
+            document(GlobalHydra.instance().config_loader(), "search/loss")

@@ -1,4 +1,4 @@
-"""The files that a team copies: what can be told of them without a container."""
+"""The files that a team copies, as far as they can be checked without a container."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # As installed from a wheel, where mlruns lies in the current folder; a checkout would keep it to itself.
 COMMAND = """#!{python}
 from pathlib import Path
-from lossbench import composition
+from lossbench.config import compose
 from lossbench.cli.main import main
 
-composition.project = Path.cwd
+compose.project = Path.cwd
 if __name__ == "__main__":
     main()
 """

@@ -13,8 +13,8 @@ from lossbench.objective.losses.external import External
 from lossbench.objective.losses.focus import Focal
 from lossbench.objective.losses.likelihood import cross_entropy
 from lossbench.objective.losses.overlap import Dice
-from lossbench.testing.cases import cases
-from lossbench.testing.laws import laws, obey
+from lossbench.testing.cases import find_cases
+from lossbench.testing.laws import laws_of, obey
 
 CONF = Path(__file__).parent / "conf" / "loss"
 FILES = sorted(CONF.glob("*.yaml"))
@@ -23,14 +23,14 @@ FILES = sorted(CONF.glob("*.yaml"))
 def cases_of(path):
     package = yaml.safe_load(path.read_text())["function"]["_target_"].partition(".")[0]
     pytest.importorskip(package, reason=f"{package} is not installed: pip install lossbench[external]")
-    return cases(path)
+    return find_cases(path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_obeys_the_laws_unchanged(path):
     found = cases_of(path)
     for case in found:
-        for law in laws("loss"):
+        for law in laws_of("loss"):
             obey(law, case)
 
 

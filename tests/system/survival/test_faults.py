@@ -13,7 +13,6 @@ import resource
 import signal
 import socket
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,10 +20,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from lossbench.cli.main import dispatch
+from commands import TINY, Command, Ended
 from lossbench.tracking.store.open import open_store
 
-TINY = ("trainer.max_epochs=2", "data.test_rows=200", "data.negatives=150", "data.positives=30")
 TABLE = "\n".join(["a,b,y", *(f"{i % 7},{i % 5},{'yes' if i % 3 else 'no'}" for i in range(90))])
 TABULAR = ("data=table", "data.path=table.csv", "data.target=y", "trainer.max_epochs=2")
 MINE = """
@@ -89,12 +87,6 @@ class NoParameters(nn.Module):
 """
 
 
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
 class Fault(NamedTuple):
     """What is wrong, what is typed, and how it has to end: words of the message, exit status, statuses of the runs."""
 
@@ -134,7 +126,7 @@ FAULTS = [
     Fault("an integer beyond all numbers", (f"loss.ignore_index={10**30}",), ("loss", "int")),
     Fault("a list for a checkpoint", ("ckpt_path=[1]",), ("ckpt_path", "[1]")),
     Fault("a list for a metric to compare by", ("-m", "compare.metric=[1]"), ("compare.metric", "[1]")),
-    Fault("a sweep's own key that is no text", ("tracking.sweep={a:1}",), ("tracking.sweep", "'a'")),
+    Fault("a sweep's own key that is no text", ("job.sweep={a:1}",), ("job.sweep", "'a'")),
     Fault("a number for the paths", ("paths=3",), ("paths",)),
     Fault("a number for a logger's name", ("hydra.verbose=[1]",), ("config", "logger")),
     Fault("a list for a setting of the trainer", ("trainer.gradient_clip_val=[1]",), ("trainer",)),
@@ -471,9 +463,8 @@ def report() -> Iterator[list[tuple[str, str, int, str]]]:
 
 
 @pytest.fixture
-def command(
-    mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
+def command(command: Command, mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run the console command beside configs, a module and a table of a person's own."""
     (tmp_path / "conf" / "loss").mkdir(parents=True)
     (tmp_path / "conf" / "model").mkdir()
     (tmp_path / "conf" / "loss" / "mine.yaml").write_text(
@@ -485,10 +476,8 @@ def command(
     (tmp_path / "conf" / "model" / "theirs.yaml").write_text("_target_: mine_for_faults.Wide\n_partial_: true\n")
     (tmp_path / "mine_for_faults.py").write_text(MINE)
     (tmp_path / "table.csv").write_text(TABLE)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("FAULTS_MLRUNS", str(mlruns))
-    monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr("lossbench.sweep.reporting.keep_report", lambda store, record, found, explain: found)
 
     def run(*arguments: str) -> Ended:
@@ -497,15 +486,7 @@ def command(
             given += ["--mlruns", str(mlruns)]
         elif not any("paths.mlruns" in argument for argument in given):
             given.append(f"paths.mlruns={mlruns}")
-        monkeypatch.setattr(sys, "argv", ["lossbench", *given])
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        capsys.readouterr()
-        try:
-            status = dispatch(given)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return Ended(status, *capsys.readouterr())
+        return command(*given)
 
     return run
 
@@ -528,7 +509,7 @@ def runs_of(mlruns: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[re.sub(r"\W+", "-", fault.name) for fault in FAULTS])
 def test_fault(
-    fault: Fault, command: Callable[..., Ended], mlruns: Path, report: list[tuple[str, str, int, str]], tmp_path: Path
+    fault: Fault, command: Command, mlruns: Path, report: list[tuple[str, str, int, str]], tmp_path: Path
 ) -> None:
     place = next(
         (Path(text.partition("=")[2].strip("'")) for text in fault.arguments if "paths.mlruns" in text), mlruns

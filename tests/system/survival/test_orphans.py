@@ -14,9 +14,9 @@ import pytest
 POOL = """
 import sys, time
 from concurrent.futures import ProcessPoolExecutor
-from lossbench.processes.workers import _settle_in, context
+from lossbench.processes.workers import _set_up_worker, context
 if __name__ == "__main__":
-    pool = ProcessPoolExecutor(1, mp_context=context(), initializer=_settle_in)
+    pool = ProcessPoolExecutor(1, mp_context=context(), initializer=_set_up_worker)
     print(pool.submit(__import__("os").getpid).result(), flush=True)
     time.sleep(60)
 """

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from lossbench.cli.main import dispatch
+from commands import TINY, Command, Ended
 from lossbench.tracking import read
 from lossbench.tracking.run import RunRecord
 from lossbench.tracking.store.client import Run
@@ -21,7 +18,6 @@ from lossbench.tracking.store.process import TAG as PROCESS
 from lossbench.tracking.store.process import Process
 from lossbench.tracking.unfinished import GONE, SUPERSEDED, repair
 
-TINY = ("trainer.max_epochs=2", "data.test_rows=200", "data.negatives=150", "data.positives=30")
 # A loss that raises while a file is there, and whose value a constant scales: an edit of the module changes it.
 LOSS = """
 from pathlib import Path
@@ -40,12 +36,6 @@ function: {_target_: hydra.utils.get_method, path: loss_of_mine.mine}
 reads: scores
 target: indicator
 """
-
-
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +65,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def sweep(
-    store: Store, mlruns: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
+def sweep(store: Store, mlruns: Path, folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.setenv("COLUMNS", "160")
     # Drawing takes longer than these sweeps.
     monkeypatch.setattr("lossbench.sweep.reporting.keep_report", lambda store, record, found, explain: found)
@@ -85,15 +73,7 @@ def sweep(
     def run(*arguments: str) -> Ended:
         rings = [] if "data=table" in arguments else TINY[1:]
         given = ["-m", TINY[0], *rings, *arguments, f"paths.mlruns={mlruns}", f"tracking.experiment={store.experiment}"]
-        monkeypatch.setattr(sys, "argv", ["lossbench", *given])
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        capsys.readouterr()
-        try:
-            status = dispatch(given)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return Ended(status, *capsys.readouterr())
+        return command(*given)
 
     return run
 
@@ -111,7 +91,7 @@ JOBS = ("loss=mine,cross_entropy", "seed=0,1")
 
 
 @pytest.fixture
-def failed(sweep: Callable[..., Ended], folder: Path) -> Ended:
+def failed(sweep: Command, folder: Path) -> Ended:
     """A sweep whose own loss raised."""
     (folder / "broken").touch()
     ended = sweep(*JOBS)
@@ -120,9 +100,7 @@ def failed(sweep: Callable[..., Ended], folder: Path) -> Ended:
     return ended
 
 
-def test_failed_jobs_are_done_again_and_the_others_are_not(
-    sweep: Callable[..., Ended], failed: Ended, store: Store
-) -> None:
+def test_failed_jobs_are_done_again_and_the_others_are_not(sweep: Command, failed: Ended, store: Store) -> None:
     before = ids(store)
     ended = sweep(*JOBS)
     assert ended.status == 0, ended.err
@@ -141,14 +119,14 @@ def test_failed_jobs_are_done_again_and_the_others_are_not(
     assert len(counting(store, "reference")) == 4
 
 
-def test_a_finished_sweep_is_never_continued(sweep: Callable[..., Ended], store: Store) -> None:
+def test_a_finished_sweep_is_never_continued(sweep: Command, store: Store) -> None:
     for sweeps in (1, 2):
         assert sweep("seed=0,1").status == 0
         assert len(counting(store, "sweep")) == sweeps
         assert len(counting(store)) == 2 * sweeps
 
 
-def test_failed_jobs_may_stay_failed(sweep: Callable[..., Ended], failed: Ended, store: Store) -> None:
+def test_failed_jobs_may_stay_failed(sweep: Command, failed: Ended, store: Store) -> None:
     before = ids(store)
     ended = sweep(*JOBS, "sweep.retry_failed=false")
     assert ended.status == 1
@@ -156,7 +134,7 @@ def test_failed_jobs_may_stay_failed(sweep: Callable[..., Ended], failed: Ended,
     assert ids(store) == before
 
 
-def test_never_starts_another(sweep: Callable[..., Ended], failed: Ended, store: Store) -> None:
+def test_never_starts_another(sweep: Command, failed: Ended, store: Store) -> None:
     assert sweep(*JOBS, "sweep.resume=never").status == 0
     assert len(counting(store, "sweep")) == 2
     # The newest of these jobs has finished: the older one is not dug up.
@@ -164,7 +142,7 @@ def test_never_starts_another(sweep: Callable[..., Ended], failed: Ended, store:
     assert len(counting(store, "sweep")) == 3
 
 
-def test_a_named_sweep(sweep: Callable[..., Ended], failed: Ended, store: Store) -> None:
+def test_a_named_sweep(sweep: Command, failed: Ended, store: Store) -> None:
     (one,) = counting(store, "sweep")
     sweep(*JOBS, "sweep.resume=never")
     for name, why in ((one.info.run_id[:10], "has other jobs"), ("nothing_like_it", "no sweep is named")):
@@ -180,7 +158,7 @@ def test_a_named_sweep(sweep: Callable[..., Ended], failed: Ended, store: Store)
 
 @pytest.mark.parametrize("edited", ["loss_of_mine.py", "helper_of_mine.py"])
 def test_an_edited_module_is_trained_anew(
-    sweep: Callable[..., Ended], store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, edited: str
+    sweep: Command, store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, edited: str
 ) -> None:
     jobs = ("loss=mine,cross_entropy,failing", "seed=0")
     broken = (folder / "conf" / "loss" / "failing.yaml", folder / "failing_of_mine.py")
@@ -198,7 +176,7 @@ def test_an_edited_module_is_trained_anew(
     assert before["s0 · mine"] != after["s0 · mine"]
 
 
-def test_an_edited_table_is_trained_anew(sweep: Callable[..., Ended], store: Store, folder: Path) -> None:
+def test_an_edited_table_is_trained_anew(sweep: Command, store: Store, folder: Path) -> None:
     lines = [f"{i % 7},{i % 5},{i % 2}" for i in range(80)]
     (folder / "table.csv").write_text("\n".join(["a,b,y", *lines]))
     (folder / "broken").touch()
@@ -212,7 +190,7 @@ def test_an_edited_table_is_trained_anew(sweep: Callable[..., Ended], store: Sto
     assert not set(before.values()) & set(after.values())
 
 
-def test_a_dry_run_lists_and_trains_nothing(sweep: Callable[..., Ended], failed: Ended, store: Store) -> None:
+def test_a_dry_run_lists_and_trains_nothing(sweep: Command, failed: Ended, store: Store) -> None:
     before = {run.info.run_id: run.info.status for run in read.search(store, "")}
     ended = sweep("--dry-run", *JOBS)
     assert ended.status == 0, ended.err
@@ -228,7 +206,7 @@ def test_a_dry_run_lists_and_trains_nothing(sweep: Callable[..., Ended], failed:
 
 
 @pytest.mark.parametrize("setting", ["resume=3.5", "retry_failed=3", "dry_run=maybe"])
-def test_settings_of_the_wrong_type(sweep: Callable[..., Ended], setting: str) -> None:
+def test_settings_of_the_wrong_type(sweep: Command, setting: str) -> None:
     ended = sweep("seed=0,1", f"sweep.{setting}")
     assert ended.status == 2
     assert f"sweep.{setting.partition('=')[0]} is" in ended.err
@@ -257,7 +235,7 @@ def another(**changes: object) -> Process:
     ids=["alive", "other host", "other container", "id used again", "machine restarted"],
 )
 def test_a_sweep_that_may_be_alive_is_left_alone(
-    sweep: Callable[..., Ended], failed: Ended, store: Store, process: Process, adopted: bool
+    sweep: Command, failed: Ended, store: Store, process: Process, adopted: bool
 ) -> None:
     (one,) = counting(store, "sweep")
     _mark(store, one.info.run_id, process)
@@ -271,7 +249,7 @@ def test_a_sweep_that_may_be_alive_is_left_alone(
 
 
 def test_a_worker_that_is_still_at_work_is_not_overtaken(
-    sweep: Callable[..., Ended], failed: Ended, store: Store, monkeypatch: pytest.MonkeyPatch
+    sweep: Command, failed: Ended, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lossbench.tracking.unfinished._ORPHAN_SECONDS", 0.2)
     job = next(run for run in counting(store) if run.info.status == "FAILED")

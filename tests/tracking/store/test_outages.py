@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import sys
 import threading
 import time
 import warnings
@@ -13,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from lossbench.cli.main import dispatch
+from commands import TINY, Command, Ended
 from lossbench.tracking import read
 from lossbench.tracking.read import history
 from lossbench.tracking.run import RunRecord
@@ -27,8 +25,6 @@ from lossbench.tracking.store.outbox import Outbox, StoreUnreachable, outbox_of
 from lossbench.tracking.store.process import TAG as PROCESS
 from lossbench.tracking.store.process import Process
 from lossbench.tracking.unfinished import SUPERSEDED
-
-TINY = ("trainer.max_epochs=2", "data.test_rows=200", "data.negatives=150", "data.positives=30")
 
 
 class Unreliable:
@@ -237,32 +233,15 @@ def test_a_request_that_is_wrong_does_not_wait(store: Store) -> None:
 # Whole sweeps
 
 
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def sweep(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
-    monkeypatch.chdir(tmp_path)
+def sweep(store: Store, command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.setattr("lossbench.sweep.reporting.keep_report", lambda store, record, found, explain: found)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
     def run() -> Ended:
         given = ["-m", "loss=cross_entropy,focal", "seed=0,1", *TINY, f"paths.mlruns={store.mlruns}",
                  f"tracking.uri={store.uri}", f"tracking.experiment={store.experiment}"]  # fmt: skip
-        monkeypatch.setattr(sys, "argv", ["lossbench", *given])
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        capsys.readouterr()
-        try:
-            status = dispatch(given)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return Ended(status, *capsys.readouterr())
+        return command(*given)
 
     return run
 
@@ -274,7 +253,7 @@ def counting(store: Store) -> list[Any]:
 
 @pytest.mark.parametrize("fate", ["lose", "forget"])
 def test_a_sweep_over_a_server_that_drops_every_third_request(
-    sweep: Callable[..., Ended], store: Store, server: Unreliable, fate: str
+    sweep: Command, store: Store, server: Unreliable, fate: str
 ) -> None:
     server.fate = lambda number: fate if number % 3 == 0 else "serve"
     ended = sweep()
@@ -290,7 +269,7 @@ def test_a_sweep_over_a_server_that_drops_every_third_request(
 
 
 def test_a_sweep_whose_server_goes_away_ends_with_one_line_and_goes_on_from_there(
-    sweep: Callable[..., Ended], store: Store, server: Unreliable, monkeypatch: pytest.MonkeyPatch
+    sweep: Command, store: Store, server: Unreliable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "PATIENCE_SECONDS", 0.5)
     monkeypatch.setattr(Outbox.deliver_patiently, "__defaults__", (0.5,))

@@ -17,12 +17,13 @@ from lossbench.config.compose import compose
 from lossbench.errors import CannotServe, UserError
 from lossbench.processes.workers import context
 from lossbench.runs import ranks
-from lossbench.runs.prepare import prepare
+from lossbench.runs.prepare import prepare_job
 from lossbench.training.fit import Fit
 from lossbench.training.job import Job
 from lossbench.training.lightning.learner import Learner
-from lossbench.training.lightning.shared_batch import Ranks, world_of
+from lossbench.training.lightning.shared_batch import Ranks
 from lossbench.training.lightning.trainer import build_trainer, fit, quiet
+from lossbench.training.settings import TrainerSettings
 
 CONF = Path(__file__).parents[3] / "conf"
 TASKS = {
@@ -41,6 +42,7 @@ from lossbench.runs.ranks import group
 from lossbench.training.lightning.learner import Learner
 from lossbench.training.lightning.shared_batch import Ranks
 from lossbench.training.lightning.trainer import fit
+from lossbench.training.settings import TrainerSettings
 
 torch.set_num_threads(1)
 real = Learner._propagate_with_dropout
@@ -56,7 +58,7 @@ while (told := connection.recv()) is not None:
     try:
         job = prepare(config)
         with group(Ranks(1, 2), meeting, "cpu"):
-            fit(job, config["trainer"], ranks=Ranks(1, 2))
+            fit(job, TrainerSettings.read(config["trainer"]), ranks=Ranks(1, 2))
         states = {**job.network.state_dict(), **{f"objective.{k}": v for k, v in job.objective.state_dict().items()}}
         connection.send((seen, states))
     except Exception as error:
@@ -89,7 +91,7 @@ def share(other: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     def run(config: dict[str, Any]) -> tuple[Job, Fit, Seen]:
         two = {**config, "trainer": {**config["trainer"], "devices": 2, "strategy": "ddp"}}
-        job, seen, meeting = prepare(two), [], tmp_path / "meeting"
+        job, seen, meeting = prepare_job(two), [], tmp_path / "meeting"
         real = Learner._propagate_with_dropout
 
         def noted(self: Learner, x: torch.Tensor, rows: int) -> Any:
@@ -100,7 +102,7 @@ def share(other: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         with monkeypatch.context() as patched:
             patched.setattr(Learner, "_propagate_with_dropout", noted)
             with ranks.group(Ranks(0, 2), meeting, "cpu"):
-                fitted = fit(job, two["trainer"], ranks=Ranks(0, 2))
+                fitted = fit(job, TrainerSettings.read(two["trainer"]), ranks=Ranks(0, 2))
         meeting.unlink(missing_ok=True)
         answer = other.recv()
         if isinstance(answer, Exception):
@@ -120,8 +122,8 @@ def config_of(task: str, *overrides: str) -> dict[str, Any]:
 
 
 def assert_one_result(share: Callable[..., tuple[Job, Fit, Seen]], config: dict[str, Any]) -> Seen:
-    alone = prepare(config)
-    fitted = fit(alone, config["trainer"])
+    alone = prepare_job(config)
+    fitted = fit(alone, TrainerSettings.read(config["trainer"]))
     job, found, seen = share(config)
     assert (found.selected_epoch, found.epochs) == (fitted.selected_epoch, fitted.epochs)
     for (name, tensor), twin in zip(state(alone).items(), state(job).values(), strict=True):
@@ -146,7 +148,7 @@ def test_the_shares_of_a_batch_are_all_its_rows_once(rows: int, world: int) -> N
 def test_two_processes_see_every_row_once_an_epoch(share: Callable[..., tuple[Job, Fit, Seen]]) -> None:
     config = config_of("two", "model.dropout=0.3")
     seen = assert_one_result(share, config)
-    rows = prepare(config).dataset.train.x
+    rows = prepare_job(config).dataset.train.x
     for epoch in range(3):
         visited = torch.cat([x for when, x, _ in seen if when == epoch]).numpy()
         assert sorted(map(tuple, visited)) == sorted(map(tuple, rows))
@@ -182,7 +184,7 @@ def test_one_result_for_every_yaml(share: Callable[..., tuple[Job, Fit, Seen]], 
         vector = "weighting.vector=[1,3]" if task == "two" else "weighting.vector=[1,3,2]"
         try:
             config = config_of(task, f"{group}={name}", *more, *([vector] if name == "explicit" else []))
-            prepare(config)
+            prepare_job(config)
         except CannotServe:
             continue
         assert_one_result(share, config)
@@ -216,16 +218,16 @@ def test_a_persons_own_module_draws_other_dropout_on_every_rank(share: Callable[
 )
 def test_what_cannot_be_shared(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        world_of({"strategy": "ddp", "devices": 2, **changes})
+        TrainerSettings.read({"strategy": "ddp", "devices": 2, **changes})
 
 
 def test_other_strategies_of_several_processes_are_refused() -> None:
-    settings = {"accelerator": "cpu", "devices": 2, "strategy": "ddp_spawn"}
+    settings = TrainerSettings(devices=2, strategy="ddp_spawn")
     with quiet(), pytest.raises(UserError, match=r"^trainer.devices is one device, got 2 .* trainer=ddp shares"):
         build_trainer(settings, [], [])
 
 
 def test_ddp_of_one_process_is_no_ddp() -> None:
     with quiet():
-        trainer = build_trainer({"accelerator": "cpu", "devices": 1, "strategy": "ddp"}, [], [])
+        trainer = build_trainer(TrainerSettings(strategy="ddp"), [], [])
     assert trainer.world_size == 1

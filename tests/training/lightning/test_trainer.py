@@ -18,6 +18,7 @@ from lossbench.errors import UserError
 from lossbench.training.job import dtype_of
 from lossbench.training.lightning.trainer import build_trainer, quiet
 from lossbench.training.selection import Rule
+from lossbench.training.settings import TrainerSettings
 
 CPU = {"accelerator": "cpu", "devices": 1}
 
@@ -42,10 +43,10 @@ def test_precision(make_job, train, dtype: torch.dtype) -> None:
 
 
 def test_precisions_by_name() -> None:
-    assert dtype_of({}) == torch.float32
-    assert dtype_of({"precision": "64-true"}) == torch.float64
+    assert dtype_of(TrainerSettings()) == torch.float32
+    assert dtype_of(TrainerSettings(precision="64-true")) == torch.float64
     with pytest.raises(UserError, match=r"^trainer.precision is one of 32-true, 64-true, got '16-mixed'$"):
-        dtype_of({"precision": "16-mixed"})
+        TrainerSettings(precision="16-mixed")
 
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -68,17 +69,17 @@ needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machin
 )
 def test_refused_settings_are_one_line(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as raised, quiet():
-        build_trainer({**CPU, **settings}, [], [])
+        build_trainer(TrainerSettings.read({**CPU, **settings}), [], [])
     assert "\n" not in str(raised.value)
 
 
 def test_refused_companions_are_named() -> None:
     with pytest.raises(UserError, match=r"^callbacks takes Lightning's Callback, got dict$"):
-        build_trainer(CPU, [{}], [])
+        build_trainer(TrainerSettings(), [{}], [])
     with pytest.raises(UserError, match=r"^tracking.loggers takes Lightning's Logger, got Timer$"):
-        build_trainer(CPU, [], [lightning_callbacks.Timer()])
+        build_trainer(TrainerSettings(), [], [lightning_callbacks.Timer()])
     with pytest.raises(UserError, match=r"^callbacks=learning_rate needs a logger .*: tracking=csv$"):
-        build_trainer(CPU, [lightning_callbacks.LearningRateMonitor()], [])
+        build_trainer(TrainerSettings(), [lightning_callbacks.LearningRateMonitor()], [])
 
 
 @pytest.mark.parametrize(

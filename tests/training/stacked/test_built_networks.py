@@ -13,10 +13,11 @@ from lossbench.config.compose import compose
 from lossbench.models.dropout import Dropout
 from lossbench.models.network import Network
 from lossbench.objective.regularizers.weights import L1
-from lossbench.runs.prepare import prepare
+from lossbench.runs.prepare import prepare_job
 from lossbench.task import Task
 from lossbench.training.fit import Fit
 from lossbench.training.job import Job
+from lossbench.training.settings import FitSettings
 from lossbench.training.stacked import eligible
 from lossbench.training.stacked.engine import fit as fit_stack
 
@@ -72,7 +73,7 @@ def test_a_proximal_step_leaves_frozen_weights(make_job: MakeJob, train: Train) 
 )
 def test_other_layers_of_torch_are_tried(layer: Callable[[], nn.Module], reason: str | None) -> None:
     config = compose(["data.test_rows=20", "data.positives=40", "data.negatives=120"])
-    job = prepare({**config, "model": {"_target_": f"{__name__}.with_layer", "_partial_": True, "layer": layer}})
-    found = eligible.why_alone(config, job)
+    job = prepare_job({**config, "model": {"_target_": f"{__name__}.with_layer", "_partial_": True, "layer": layer}})
+    found = eligible.why_alone(job, FitSettings())
     assert (found is None) == (reason is None)
     assert (found or "").startswith(reason or "")

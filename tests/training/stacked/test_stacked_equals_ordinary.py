@@ -17,10 +17,12 @@ from omegaconf import OmegaConf
 from lossbench.config.compose import compose
 from lossbench.data.dataset import Dataset
 from lossbench.errors import CannotServe
-from lossbench.runs.prepare import draw, prepare
+from lossbench.runs.prepare import draw, prepare_job
+from lossbench.runs.settings import read_settings
 from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
 from lossbench.training.lightning.trainer import fit
+from lossbench.training.settings import FitSettings
 from lossbench.training.stacked import eligible
 from lossbench.training.stacked.engine import fit as fit_stack
 
@@ -76,7 +78,11 @@ def drawn(data: str) -> Dataset:
 
 
 def job_of(config: dict[str, Any]) -> Job:
-    return prepare(config, drawn(json.dumps(config["data"])))
+    return prepare_job(config, drawn(json.dumps(config["data"])))
+
+
+def asked(config: dict[str, Any]) -> FitSettings:
+    return read_settings(config).fit
 
 
 class Compare(Protocol):
@@ -93,11 +99,11 @@ def require_one_result(
 ) -> None:
     """Train the jobs both ways, stacked on that device."""
     alone, together = ([job_of(config) for config in configs] for _ in range(2))
-    assert len({eligible.stack_key(config, job) for config, job in zip(configs, together, strict=True)}) == 1
-    kinds = [eligible.kind_key(config, job) for config, job in zip(configs, together, strict=True)]
-    stacked = fit_stack(together, kinds, clip=eligible.clip_of(configs[0]), device=device)
+    assert len({eligible.stack_key(job, asked(config)) for config, job in zip(configs, together, strict=True)}) == 1
+    kinds = [eligible.kind_key(job) for job in together]
+    stacked = fit_stack(together, kinds, clip=eligible.clip_of(asked(configs[0]).trainer), device=device)
     for config, one, other, found in zip(configs, alone, together, stacked, strict=True):
-        fitted = fit(one, config["trainer"])
+        fitted = fit(one, asked(config).trainer)
         assert isinstance(found, Fit)
         assert (found.selected_epoch, found.epochs) == (fitted.selected_epoch, fitted.epochs)
         for module, twin in ((one.network, other.network), (one.objective, other.objective)):
@@ -130,7 +136,7 @@ def test_every_yaml(group: str, name: str, task: str, compare: Compare) -> None:
         job = job_of(configs[0])
     except CannotServe as refusal:
         pytest.skip(str(refusal))
-    reason = eligible.why_alone(config, job)
+    reason = eligible.why_alone(job, asked(config))
     assert reason == ALONE.get((group, name))
     if reason is None:
         compare(configs)
@@ -161,7 +167,7 @@ WAYS = [
 def test_every_way_to_train(overrides: tuple[str, ...], compare: Compare) -> None:
     config = composed("two", *overrides)
     configs = [seeded(config, seed) for seed in (0, 1, 2)]
-    assert eligible.why_alone(config, job_of(configs[0])) is None
+    assert eligible.why_alone(job_of(configs[0]), asked(config)) is None
     compare(configs)
 
 
@@ -186,7 +192,7 @@ def test_replicates_may_differ_in_every_number_and_in_their_loss(compare: Compar
             made["regularizer"]["l2"]["strength"] = 0.01 * (1 + seed)
             configs.append(made)
     # Each loss is one kind: its numbers are buffers.
-    assert len({eligible.kind_key(config, job_of(config)) for config in configs}) == 4
+    assert len({eligible.kind_key(job_of(config)) for config in configs}) == 4
     compare(configs)
     compare(configs[::-1])
 
@@ -224,7 +230,7 @@ def test_replicates_may_differ_in_learning_rate_and_weight_decay(
     configs = [seeded(base, seed) for seed in range(len(RATES))]
     for config, rates in zip(configs, RATES, strict=True):
         config["optimizer"] |= rates
-    assert eligible.why_alone(configs[0], job_of(configs[0])) is None
+    assert eligible.why_alone(job_of(configs[0]), asked(configs[0])) is None
     compare(configs)
 
 
@@ -236,7 +242,7 @@ def test_a_scheduler_of_momentum_keeps_rates_apart(compare: Compare) -> None:
     }  # fmt: skip
     other = copy.deepcopy(config)
     other["optimizer"]["lr"] = 0.5
-    assert len({eligible.stack_key(each, job_of(each)) for each in (config, other)}) == 2
+    assert len({eligible.stack_key(job_of(each), asked(each)) for each in (config, other)}) == 2
     compare([seeded(config, seed) for seed in (0, 1)])
 
 
@@ -250,7 +256,7 @@ def test_what_diverges_leaves_the_others_as_they_are(device: str) -> None:
     assert str(found[1]) == "train/loss became nan in epoch 0"
     for place in (0, 2):
         job = job_of(configs[place])
-        fitted, stacked = fit(job, configs[place]["trainer"]), found[place]
+        fitted, stacked = fit(job, asked(configs[place]).trainer), found[place]
         assert isinstance(stacked, Fit)
         assert stacked.selected_epoch == fitted.selected_epoch
         for one, other in zip(job.network.parameters(), jobs[place].network.parameters(), strict=True):
@@ -287,8 +293,8 @@ def test_own_networks(monkeypatch: pytest.MonkeyPatch, compare: Compare) -> None
 
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
     compare([seeded(with_model(Plain), seed) for seed in (0, 1)])
-    assert eligible.why_alone(with_model(Plain), job_of(with_model(Plain))) is None
-    reason = eligible.why_alone(with_model(Noisy), job_of(with_model(Noisy)))
+    assert eligible.why_alone(job_of(with_model(Plain)), asked(with_model(Plain))) is None
+    reason = eligible.why_alone(job_of(with_model(Noisy)), asked(with_model(Noisy)))
     assert reason is not None
     assert "random" in reason
 
@@ -304,4 +310,4 @@ def test_own_networks(monkeypatch: pytest.MonkeyPatch, compare: Compare) -> None
 )
 def test_why_a_job_is_trained_alone(overrides: tuple[str, ...], reason: str) -> None:
     config = composed("two", *overrides)
-    assert str(eligible.why_alone(config, job_of(config))).startswith(reason)
+    assert str(eligible.why_alone(job_of(config), asked(config))).startswith(reason)

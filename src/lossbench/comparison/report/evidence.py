@@ -13,6 +13,7 @@ from lossbench.comparison.pairs import LABEL, labelled, metric_column
 from lossbench.comparison.population import SEED
 from lossbench.comparison.report.budgets import Tuning
 from lossbench.comparison.report.row_curves import Curves, Predictions, curves
+from lossbench.evaluation.catalogue import AddedMetric
 
 # So many runs of an objective make a band; more would only take longer.
 BAND = 30
@@ -92,6 +93,11 @@ class Evidence:
     @property
     def baseline(self) -> str | None:
         return self.table.attrs["baseline"]
+
+    @property
+    def added(self) -> Mapping[str, AddedMetric]:
+        """What is known of metrics of the user's own."""
+        return self.table.attrs["added"]
 
     @property
     def ranked(self) -> pd.DataFrame:

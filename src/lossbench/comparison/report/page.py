@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from lossbench.comparison.datasets import DATASET
+from lossbench.comparison.pairs import keys_of_added
 from lossbench.comparison.report import explanation, render
 from lossbench.comparison.report.budgets import Tuning, setting
 from lossbench.comparison.report.evidence import Evidence
@@ -34,7 +36,7 @@ from lossbench.comparison.report.figures import (
 from lossbench.comparison.report.figures.picture import Picture
 from lossbench.comparison.report.protocol import protocol, settings
 from lossbench.comparison.report.text_table import cells, seconds
-from lossbench.evaluation.catalogue import direction
+from lossbench.evaluation.catalogue import METRICS, facts_of, names_from
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -58,11 +60,6 @@ OF_ONE: tuple[Callable[[Evidence, str], Picture | None], ...] = (
 )
 
 OF_TUNING: tuple[Callable[[Evidence], Picture | None], ...] = (trials.history, trials.importances)
-
-METRICS = (
-    "auroc", "auroc_micro", "average_precision", "accuracy", "balanced_accuracy", "f1", "tuned/f1", "mcc", "tuned/mcc",
-)  # fmt: skip
-CALIBRATED = ("log_loss", "brier", "ece")
 
 
 @dataclass(frozen=True)
@@ -239,15 +236,24 @@ def _remarks(evidence: Evidence, data: str) -> list[str]:
 
 
 def _metrics(evidence: Evidence, data: str) -> Grid:
-    names = [name for name in METRICS if f"metrics.{evidence.split}/{name}" in evidence.jobs]
-    caption = f"Mean (standard deviation) of the metrics on {evidence.split}"
-    return _means(evidence, data, caption, [(name, f"{evidence.split}/{name}") for name in names])
+    split = evidence.split
+    names = [name for name in _scores() if f"metrics.{split}/{name}" in evidence.jobs]
+    names += [key.removeprefix(f"{split}/") for key in keys_of_added(evidence.jobs, split, evidence.added)]
+    caption = f"Mean (standard deviation) of the metrics on {split}"
+    return _means(evidence, data, caption, [(name, f"{split}/{name}") for name in names])
+
+
+def _scores() -> list[str]:
+    """Return what rankings and then decisions are worth, each decision beside the same at its tuned threshold."""
+    decisions = [name for name in sorted(names_from("decision")) if not METRICS[name].per_class]
+    tuned = [[name, f"tuned/{name}"] if METRICS[name].tuned else [name] for name in decisions]
+    return [*sorted(names_from("ranking")), *itertools.chain.from_iterable(tuned)]
 
 
 def _calibration(evidence: Evidence, data: str) -> Grid | None:
     names = [
         (f"{name}, {view}", f"{evidence.split}/{prefix}{name}")
-        for name in CALIBRATED
+        for name in names_from("probability")
         for view, prefix in (("link", ""), ("posterior", "posterior/"))
     ]
     names = [(header, metric) for header, metric in names if f"metrics.{metric}" in evidence.jobs]
@@ -266,8 +272,9 @@ def _means(evidence: Evidence, data: str, caption: str, names: Sequence[tuple[st
     best = set()
     for number, (_, metric) in enumerate(names):
         column = means[f"metrics.{metric}"]
-        if len(labels) > 1 and column.notna().any():
-            top = column.max() if direction(metric) == "max" else column.min()
+        facts = facts_of(metric, evidence.added)
+        if len(labels) > 1 and column.notna().any() and facts is not None and facts.better is not None:
+            top = column.max() if facts.better == "max" else column.min()
             best |= {(row, number + 1) for row, value in enumerate(column) if value == top}
     rows = [
         [label, *(_with_spread(means.loc[label, column], spreads.loc[label, column]) for column in columns)]

@@ -58,13 +58,13 @@ class Column(ABC):
 
     def _filled(self, values: pd.Series, fill: float, impute: bool, first_row: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the values with their gaps filled, and where the gaps were."""
-        found = values.to_numpy()
-        missing = np.isnan(found)
+        numbers = values.to_numpy()
+        missing = np.isnan(numbers)
         if not missing.any():
-            return found, missing
+            return numbers, missing
         if not impute:
             raise DataError(f"column {self.name!r} has a missing value in row {int(np.argmax(missing)) + first_row}")
-        return np.where(missing, fill, found), missing
+        return np.where(missing, fill, numbers), missing
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ class Numeric(Column):
         return bool(self.fill) if self.boolean else self.fill
 
     def write(self, values: pd.Series, out: np.ndarray, first_row: int = 1) -> None:
-        found, missing = self._filled(values, self.fill, self.impute, first_row)
-        out[:, 0] = (found - self.center) / self.spread
+        numbers, missing = self._filled(values, self.fill, self.impute, first_row)
+        out[:, 0] = (numbers - self.center) / self.spread
         if self.indicator:
             out[:, 1] = missing
 
@@ -148,8 +148,8 @@ class Categorical(Column):
 
     @property
     def features(self) -> tuple[str, ...]:
-        own = [f"{self.name} missing" if level is None else f"{self.name}={level}" for level in self.levels]
-        return (*own, *([f"{self.name} other"] if self.other else []))
+        columns = [f"{self.name} missing" if level is None else f"{self.name}={level}" for level in self.levels]
+        return (*columns, *([f"{self.name} other"] if self.other else []))
 
     @property
     def scales(self) -> list[tuple[float, float]]:
@@ -160,16 +160,18 @@ class Categorical(Column):
         return self.most
 
     def write(self, values: pd.Series, out: np.ndarray, first_row: int = 1) -> None:
-        found = values.array
-        assert isinstance(found, pd.Categorical)
-        codes = found.codes
+        categories = values.array
+        assert isinstance(categories, pd.Categorical)
+        codes = categories.codes
         if not self.impute and (codes < 0).any():
             row = int(np.argmax(codes < 0)) + first_row
             raise DataError(f"column {self.name!r} has a missing value in row {row}")
-        place = {level: number for number, level in enumerate(self.levels)}
+        number_of = {level: number for number, level in enumerate(self.levels)}
         # A level without a column of its own is written to one past the last, where there is none.
         rest = len(self.levels)
-        target = np.array([place.get(level, rest) for level in (*found.categories, None)], dtype=np.int64)[codes]
+        target = np.array([number_of.get(level, rest) for level in (*categories.categories, None)], dtype=np.int64)[
+            codes
+        ]
         rows = np.arange(len(target))
         if not self.other:
             kept = target < rest
@@ -215,9 +217,9 @@ class Date(Column):
 
     @property
     def features(self) -> tuple[str, ...]:
-        places = ["year", "week", *(["day"] if self.times else [])]
-        own = [f"{self.name} {wave} of {place}" for place in places for wave in ("sine", "cosine")]
-        return (f"{self.name} days", *own, *([f"{self.name} missing"] if self.indicator else []))
+        cycles = ["year", "week", *(["day"] if self.times else [])]
+        waves = [f"{self.name} {wave} of {cycle}" for cycle in cycles for wave in ("sine", "cosine")]
+        return (f"{self.name} days", *waves, *([f"{self.name} missing"] if self.indicator else []))
 
     @property
     def scales(self) -> list[tuple[float, float]]:
@@ -234,7 +236,7 @@ class Date(Column):
         out[:, 0] = (days - self.center) / self.spread
         whole = np.floor(days)
         # 1970-01-01 was a Thursday: day 4 of a week that starts on Sunday.
-        turns = [place_in_year(days), (days + 4) % 7 / 7, *([days - whole] if self.times else [])]
+        turns = [fraction_of_year(days), (days + 4) % 7 / 7, *([days - whole] if self.times else [])]
         for number, turn in enumerate(turns):
             angle = 2 * np.pi * turn
             out[:, 2 * number + 1], out[:, 2 * number + 2] = np.sin(angle), np.cos(angle)
@@ -242,10 +244,10 @@ class Date(Column):
             out[:, -1] = missing
 
 
-def place_in_year(days: np.ndarray) -> np.ndarray:
+def fraction_of_year(days: np.ndarray) -> np.ndarray:
     """Return the fraction of its year that has passed at a day counted from 1970-01-01.
 
-    >>> place_in_year(np.array([0.0, 365.0, 365.0 + 182.5])).tolist()
+    >>> fraction_of_year(np.array([0.0, 365.0, 365.0 + 182.5])).tolist()
     [0.0, 0.0, 0.5]
     """
     dates = np.floor(days).astype("datetime64[D]")

@@ -28,7 +28,7 @@ _COMMA = re.compile(r"[+-]?\d+,(\d+)")
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
-def _known(encoding: str) -> bool:
+def _is_text_encoding(encoding: str) -> bool:
     try:
         return bool(codecs.lookup(encoding)._is_text_encoding)
     except (LookupError, ValueError):
@@ -72,7 +72,7 @@ class Dialect:
         require(self.decimal in (None, ".", ","), "Table", "decimal null, '.' or ','", decimal=self.decimal)
         require(isinstance(self.usual_missing, bool), "Table", "usual_missing true or false",
                 usual_missing=self.usual_missing)  # fmt: skip
-        text = self.encoding is None or (isinstance(self.encoding, str) and _known(self.encoding))
+        text = self.encoding is None or (isinstance(self.encoding, str) and _is_text_encoding(self.encoding))
         require(text, "Table", "encoding null or one that Python knows", encoding=self.encoding)
 
 
@@ -118,21 +118,21 @@ def lay_out(path: Path, dialect: Dialect = FOUND_OUT) -> Layout:
     records = {mark: _records(content, mark, len(sample) == SAMPLE)
                for mark in ([dialect.delimiter] if dialect.delimiter else DELIMITERS)}  # fmt: skip
     delimiter = max(records, key=lambda mark: _evenness(records[mark]))
-    found = records[delimiter]
-    if not found:
+    rows = records[delimiter]
+    if not rows:
         raise DataError(f"{path} is empty")
-    return Layout(delimiter, dialect.decimal or _decimal(delimiter, found), encoding, _header(path, found[0]))
+    return Layout(delimiter, dialect.decimal or _decimal(delimiter, rows), encoding, _header(path, rows[0]))
 
 
 def _records(content: str, delimiter: str, cut: bool) -> list[list[str]]:
     """Return the first records; of a sample that was cut off, without the last."""
-    found: list[list[str]] = []
+    records: list[list[str]] = []
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
-        found.extend(record for record in reader if record)
+        records.extend(record for record in reader if record)
     except csv.Error:  # a field longer than the module takes: pandas has the last word
-        return found
-    return found[:-1] if cut and len(found) > 1 else found
+        return records
+    return records[:-1] if cut and len(records) > 1 else records
 
 
 def _evenness(records: list[list[str]]) -> tuple[bool, float, int]:
@@ -147,8 +147,8 @@ def _decimal(delimiter: str, records: list[list[str]]) -> str:
     """Return a comma where numbers have one, unless it could divide thousands: 1,234 alone says nothing."""
     if delimiter == ",":
         return "."
-    found = (_COMMA.fullmatch(field.strip()) for record in records[1:] for field in record)
-    return "," if any(match is not None and len(match.group(1)) != 3 for match in found) else "."
+    matches = (_COMMA.fullmatch(field.strip()) for record in records[1:] for field in record)
+    return "," if any(match is not None and len(match.group(1)) != 3 for match in matches) else "."
 
 
 def _header(path: Path, record: list[str]) -> tuple[str, ...]:

@@ -125,11 +125,11 @@ def _fit(values: pd.Series, name: str, kind: Kind, recipe: Recipe, pattern: str 
 
 
 def _categorical(values: pd.Series, name: str, recipe: Recipe) -> Categorical:
-    found = values.array
-    assert isinstance(found, pd.Categorical)
+    categories = values.array
+    assert isinstance(categories, pd.Categorical)
     # The encoder sees numbers, which it sorts and counts much faster than text; a missing value is the last of them.
-    levels = [*found.categories, None]
-    codes = np.where(found.codes < 0, len(found.categories), found.codes).astype(np.int64).reshape(-1, 1)
+    levels = [*categories.categories, None]
+    codes = np.where(categories.codes < 0, len(categories.categories), categories.codes).astype(np.int64).reshape(-1, 1)
     encoder = OneHotEncoder(
         min_frequency=recipe.min_frequency,
         max_categories=recipe.max_categories,
@@ -138,6 +138,6 @@ def _categorical(values: pd.Series, name: str, recipe: Recipe) -> Categorical:
     rare = encoder.infrequent_categories_[0]
     rare = np.array([], dtype=np.int64) if rare is None else rare
     kept = [levels[code] for code in np.setdiff1d(encoder.categories_[0], rare)]
-    counts = np.bincount(found.codes[found.codes >= 0], minlength=1)
+    counts = np.bincount(categories.codes[categories.codes >= 0], minlength=1)
     most = levels[int(np.argmax(counts))] or ""
     return Categorical(name, tuple(kept), len(rare) > 0, recipe.impute is not None, most)

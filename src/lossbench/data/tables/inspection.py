@@ -277,11 +277,11 @@ def alone(values: pd.Series, y: np.ndarray, classes: int) -> float:
         prior = np.bincount(labels[learnt], minlength=classes) / len(learnt)
         table = np.tile(prior, (len(array.categories) + 1, 1))
         np.add.at(table, (codes[learnt], labels[learnt]), 1.0)
-        said = (table / table.sum(axis=1, keepdims=True))[codes[judged]]
+        probs = (table / table.sum(axis=1, keepdims=True))[codes[judged]]
     else:
         column = kept.to_numpy().astype(np.float64).reshape(-1, 1)
         column = np.clip(column, -1e30, 1e30)  # the tree computes in float32
         tree = DecisionTreeClassifier(max_leaf_nodes=8, min_samples_leaf=3, random_state=0)
-        said = tree.fit(column[learnt], labels[learnt]).predict_proba(column[judged])
-    scores = [roc_auc_score(labels[judged] == label, said[:, label]) for label in range(classes)]
+        probs = tree.fit(column[learnt], labels[learnt]).predict_proba(column[judged])
+    scores = [roc_auc_score(labels[judged] == label, probs[:, label]) for label in range(classes)]
     return float(np.mean(scores[1:] if classes == 2 else scores))

@@ -33,7 +33,7 @@ class Kinds:
 
 
 def infer(
-    frame: pd.DataFrame, said: Mapping[str, Kind] | None = None, date_format: str | None = None
+    frame: pd.DataFrame, stated: Mapping[str, Kind] | None = None, date_format: str | None = None
 ) -> Kinds:  # fmt: skip
     """Find out the kind of every column.
 
@@ -45,7 +45,7 @@ def infer(
     ----------
     frame
         The feature columns.
-    said
+    stated
         Kinds that a person gave.
     date_format
         How dates are written, as in ``strptime``.
@@ -66,7 +66,7 @@ def infer(
     formats: dict[str, str] = {}
     for name in frame.columns:
         column = frame[name]
-        kind = (said or {}).get(name)
+        kind = (stated or {}).get(name)
         if kind is None:
             kind, written = _infer(column, name, date_format)
         else:
@@ -94,14 +94,14 @@ def _infer(column: pd.Series, name: str, date_format: str | None) -> tuple[Kind,
     if len(filled) == 0:
         return "numeric", None
     if pd.api.types.is_object_dtype(dtype):
-        found = pd.api.types.infer_dtype(filled, skipna=True)
-        if found == "boolean":
+        contents = pd.api.types.infer_dtype(filled, skipna=True)
+        if contents == "boolean":
             return "boolean", None
-        if found in ("integer", "floating", "mixed-integer-float", "decimal"):
+        if contents in ("integer", "floating", "mixed-integer-float", "decimal"):
             return "numeric", None
-        if found in ("date", "datetime", "datetime64"):
+        if contents in ("date", "datetime", "datetime64"):
             return "date", None
-        if found not in ("string", "mixed-integer", "mixed") or not _plain(filled):
+        if contents not in ("string", "mixed-integer", "mixed") or not _plain(filled):
             raise _other(column, name)
     return _of_text(filled, name, date_format)
 
@@ -120,10 +120,10 @@ def _of_text(filled: pd.Series, name: str, date_format: str | None) -> tuple[Kin
     if share == 1:
         return "numeric", None
     if share >= MOSTLY:
-        place = int(np.argmin(numbers))
-        word = text.iloc[place][:40]
+        index = int(np.argmin(numbers))
+        word = text.iloc[index][:40]
         raise DataError(
-            f"column {name!r} holds numbers, and {word!r} in row {_row(filled, place)}; say data.missing=[{word}] "
+            f"column {name!r} holds numbers, and {word!r} in row {_row(filled, index)}; say data.missing=[{word}] "
             f"where that means a missing value, or data.categorical=[{name}] where the numbers are names"
         )
     written = date_format if date_format and _fits(text, date_format) else _date_format(text, name)
@@ -171,9 +171,9 @@ def _holds_text(column: pd.Series) -> bool:
     return is_text(column) and pd.api.types.infer_dtype(column, skipna=True) == "string"
 
 
-def _row(filled: pd.Series, place: int) -> int:
-    label = filled.index[place]
-    return int(label) + 1 if isinstance(label, (int, np.integer)) else place + 1
+def _row(filled: pd.Series, index: int) -> int:
+    label = filled.index[index]
+    return int(label) + 1 if isinstance(label, (int, np.integer)) else index + 1
 
 
 def _other(column: pd.Series, name: str) -> DataError:

@@ -30,7 +30,7 @@ class Roles:
     classes: Sequence[str | int | bool] | None = None
     positive: str | int | bool | None = None
     drop: tuple[str, ...] = ()
-    said: Mapping[str, Kind] | None = None
+    stated_kinds: Mapping[str, Kind] | None = None
     date_format: str | None = None
     weight: str | None = None
     group: str | None = None
@@ -40,8 +40,8 @@ class Roles:
     @property
     def others(self) -> dict[str, str]:
         """Columns that are neither target nor feature, by their role."""
-        found = {"weight": self.weight, "group": self.group, "time": self.time, "split_column": self.split_column}
-        return {role: name for role, name in found.items() if name is not None}
+        columns = {"weight": self.weight, "group": self.group, "time": self.time, "split_column": self.split_column}
+        return {role: name for role, name in columns.items() if name is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Loaded:
         Of these columns.
     y, class_names
         Class indices (N,) and names.
-    weight, groups, moments, given
+    weight, groups, moments, split_labels
         Of each row, (N,), where the table says so: its weight, the number of its group, its time, its split.
     """
 
@@ -67,7 +67,7 @@ class Loaded:
     weight: np.ndarray | None = None
     groups: np.ndarray | None = None
     moments: np.ndarray | None = None
-    given: list[str | None] | None = None
+    split_labels: list[str | None] | None = None
 
     def another(self, path: Path, dialect: Dialect, roles: Roles, complete: bool) -> tuple[pd.DataFrame, np.ndarray]:
         """Read rows that are labelled and typed as these, such as those of a test file."""
@@ -96,14 +96,16 @@ def load(path: Path, dialect: Dialect, roles: Roles, complete: bool = False) -> 
     DataError
         For a file, a column or a value that cannot be used.
     """
-    raw = read_checked(path, dialect, [name for name, kind in (roles.said or {}).items() if kind == "categorical"])
+    raw = read_checked(
+        path, dialect, [name for name, kind in (roles.stated_kinds or {}).items() if kind == "categorical"]
+    )
     columns = list(raw.columns)
     target = roles.target
     if target not in columns:
         raise DataError(f"{path} has no target column {target!r}{among(target, columns)}")
     if len(raw) == 0:
         raise DataError(f"{path} has no rows below its header")
-    for key, names in {"drop": roles.drop, "kind": tuple(roles.said or {}), **_single(roles)}.items():
+    for key, names in {"drop": roles.drop, "kind": tuple(roles.stated_kinds or {}), **_single(roles)}.items():
         for name in names:
             if name not in columns:
                 what = "column of a given kind" if key == "kind" else f"column for data.{key}"
@@ -114,13 +116,13 @@ def load(path: Path, dialect: Dialect, roles: Roles, complete: bool = False) -> 
     weight = None if roles.weight is None else _weights(raw[roles.weight], roles.weight)
     groups = None if roles.group is None else _groups(raw[roles.group], roles.group)
     moments = None if roles.time is None else _moments(raw[roles.time], roles.time, roles.date_format)
-    given = None if roles.split_column is None else raw[roles.split_column].tolist()
+    labels = None if roles.split_column is None else raw[roles.split_column].tolist()
     for name in {*roles.drop, *roles.others.values()}:
         del raw[name]
     if raw.shape[1] == 0:
         raise DataError(f"{path} has no feature columns beside the target {target!r}")
-    kinds = infer(raw, roles.said, roles.date_format)
-    return Loaded(parsed(raw, kinds, complete), kinds, y, class_names, weight, groups, moments, given)
+    kinds = infer(raw, roles.stated_kinds, roles.date_format)
+    return Loaded(parsed(raw, kinds, complete), kinds, y, class_names, weight, groups, moments, labels)
 
 
 def read_checked(path: Path, dialect: Dialect, text: Sequence[str]) -> pd.DataFrame:
@@ -132,15 +134,15 @@ def read_checked(path: Path, dialect: Dialect, text: Sequence[str]) -> pd.DataFr
 
 def parsed(raw: pd.DataFrame, kinds: Kinds, complete: bool) -> pd.DataFrame:
     """Parse columns one by one, letting go of each raw one: two copies of a large table would not fit."""
-    found: dict[str, pd.Series] = {}
+    columns: dict[str, pd.Series] = {}
     for name, kind in kinds.of.items():
         values = parse(raw.pop(name), name, kind, kinds.formats.get(name))
         if complete and values.isna().any():
             row = int(np.argmax(values.isna().to_numpy())) + 1
             raise DataError(f"column {name!r} has a missing value in row {row}")
-        found[name] = values
+        columns[name] = values
     release()
-    return pd.DataFrame(found, copy=False)
+    return pd.DataFrame(columns, copy=False)
 
 
 def _single(roles: Roles) -> dict[str, tuple[str, ...]]:
@@ -165,11 +167,11 @@ def _groups(column: pd.Series, name: str) -> np.ndarray:
 
 
 def _moments(column: pd.Series, name: str, date_format: str | None) -> np.ndarray:
-    found = infer(column.to_frame(name), None, date_format)
-    kind = found.of[name]
+    kinds = infer(column.to_frame(name), None, date_format)
+    kind = kinds.of[name]
     if kind not in ("numeric", "date"):
         raise DataError(f"time column {name!r} needs numbers or dates, got {kind} values such as {column.iloc[0]!r}")
-    values = parse(column, name, kind, found.formats.get(name)).to_numpy()
+    values = parse(column, name, kind, kinds.formats.get(name)).to_numpy()
     if np.isnan(values).any():
         raise DataError(f"time column {name!r} has a missing value in row {int(np.argmax(np.isnan(values))) + 1}")
     return values

@@ -18,18 +18,18 @@ _GROUPS = (
 
 def available() -> int | None:
     """Return the bytes that this process may still take: of the machine, and of its container; None where unknown."""
-    found = []
+    limits = []
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        limits += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     except (OSError, ValueError):
         pass
     for limit, used in _GROUPS:
         try:
-            found.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+            limits.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
         except (OSError, ValueError):  # no such group, or no limit ("max")
             continue
-    return min(found, default=None)
+    return min(limits, default=None)
 
 
 def release() -> None:

@@ -125,8 +125,8 @@ def categories(column: pd.Series) -> pd.Categorical:
     codes, distinct = pd.factorize(column)
     texts = [as_text(value) for value in distinct]
     names = sorted({text for text in texts if text.strip()})
-    place = {text: number for number, text in enumerate(names)} | {text: -1 for text in texts if not text.strip()}
-    renumbered = np.array([place[text] for text in texts] + [-1], dtype=np.int64)
+    number_of = {text: number for number, text in enumerate(names)} | {text: -1 for text in texts if not text.strip()}
+    renumbered = np.array([number_of[text] for text in texts] + [-1], dtype=np.int64)
     return pd.Categorical.from_codes(renumbered[codes], pd.Index(names, dtype=object))
 
 

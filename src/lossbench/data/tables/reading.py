@@ -148,9 +148,9 @@ def estimate(path: Path, dialect: Dialect = FOUND_OUT) -> int:
                 return int(2 * whole)
             return int(frame.memory_usage(deep=True).sum() * whole / max(len(lines), 1))
         if ending_of(path) in _PARQUET:
-            found = pq.ParquetFile(path).metadata
-            sizes = (found.row_group(number).total_byte_size for number in range(found.num_row_groups))
-            return max(8 * found.num_rows * found.num_columns, sum(sizes))
+            metadata = pq.ParquetFile(path).metadata
+            sizes = (metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+            return max(8 * metadata.num_rows * metadata.num_columns, sum(sizes))
         with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:  # packed on disk, as a rule
             # All but the last batch have as many rows as the first.
             ends = {0, file.num_record_batches - 1} if file.num_record_batches else set()

@@ -86,15 +86,15 @@ def follow(column: pd.Series, name: str, class_names: Sequence[str]) -> np.ndarr
         For a missing label, or one that is none of the classes; its row is named.
     """
     codes, distinct = pd.factorize(column)
-    place = {label: number for number, label in enumerate(class_names)}
-    found = np.array([place.get(as_text(label), -1) for label in distinct] + [-1], dtype=np.int64)[codes]
-    if (found < 0).any():
-        row = int(np.argmax(found < 0))
+    number_of = {label: number for number, label in enumerate(class_names)}
+    y = np.array([number_of.get(as_text(label), -1) for label in distinct] + [-1], dtype=np.int64)[codes]
+    if (y < 0).any():
+        row = int(np.argmax(y < 0))
         label = column.iloc[row]
         raise DataError(
             f"target {name!r} has {str(label)[:40]!r} in row {row + 1}, which is none of {_shown(class_names)}"
         )
-    return found
+    return y
 
 
 def _require_classes(values: np.ndarray, y: np.ndarray, name: str) -> None:

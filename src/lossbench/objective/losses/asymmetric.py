@@ -83,8 +83,8 @@ class Asymmetric(Loss):
         shifted = -torch.expm1(log_rest)
         # a negative below the clip has log_rest = 0; the power of p_m = 0 would have no gradient for gamma_neg < 1
         weight = torch.where(shifted > 0, shifted, 1) ** gamma_neg
-        own = indicator(target, scores)
-        return (own * positive - (1 - own) * weight * log_rest).mean(dim=-1)
+        labels = indicator(target, scores)
+        return (labels * positive - (1 - labels) * weight * log_rest).mean(dim=-1)
 
 
 class AsymmetricSingleLabel(Loss):
@@ -137,8 +137,8 @@ class AsymmetricSingleLabel(Loss):
         log_probs = prediction.log_probs
         n_classes = log_probs.shape[-1]
         gamma_pos, gamma_neg, eps = (b.to(log_probs.dtype) for b in (self.gamma_pos, self.gamma_neg, self.eps))
-        own = onehot(target, n_classes, log_probs)
+        labels = onehot(target, n_classes, log_probs)
         log_others_own = log_others(log_probs, target).unsqueeze(-1)
-        weight = (own * gamma_pos * log_others_own + (1 - own) * gamma_neg * log_probs).exp()
-        smooth = (1 - eps) * own + eps / n_classes
+        weight = (labels * gamma_pos * log_others_own + (1 - labels) * gamma_neg * log_probs).exp()
+        smooth = (1 - eps) * labels + eps / n_classes
         return -(smooth * weight * log_probs).sum(dim=-1)

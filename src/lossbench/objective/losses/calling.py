@@ -54,8 +54,8 @@ class Calling:
 
         if loop:
             return torch.stack([one(row, label) for row, label in zip(view, target, strict=True)])
-        found: Tensor = torch.vmap(one)(view, target)
-        return found
+        values: Tensor = torch.vmap(one)(view, target)
+        return values
 
 
 def _image(rows: Tensor) -> Tensor:

@@ -63,10 +63,10 @@ class BiTempered(Loss):
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         log_probs = prediction.log_probs
-        own = at(log_probs, target)
+        log_p = at(log_probs, target)
         t1 = self.t1.to(log_probs.dtype)
         # log_t(p) = log(p) * expm1(u) / u, u = (1 - t) log(p), which is log(p) for t = 1
-        tempered_log = own * links.quotient(torch.expm1, (1 - t1) * own)
+        tempered_log = log_p * links.quotient(torch.expm1, (1 - t1) * log_p)
         return ((2 - t1) * log_probs).exp().sum(dim=-1).sub(1) / (2 - t1) - tempered_log
 
 

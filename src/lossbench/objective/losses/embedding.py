@@ -205,11 +205,11 @@ class ArcFace(Loss):
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         sides = _both_sides(prediction.scores)
         margin, scale = (self.margin * radians(1)).to(sides.dtype), self.scale.to(sides.dtype)
-        own = at(sides, target)
-        cosine = own / scale
+        side = at(sides, target)
+        cosine = side / scale
         # cos(theta + m) = cos theta cos m - sin theta sin m; at sin theta = 0 its root has no gradient
         sine = (1 - cosine.square()).clamp(min=torch.finfo(sides.dtype).eps).sqrt()
-        moved = scale * (cosine * margin.cos() - sine * margin.sin()) - own
+        moved = scale * (cosine * margin.cos() - sine * margin.sin()) - side
         shifted = sides + moved.unsqueeze(-1) * onehot(target, sides.shape[-1], sides)
         return -at(log_softmax(shifted), target)
 

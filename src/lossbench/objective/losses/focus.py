@@ -21,7 +21,7 @@ class Focal(Loss):
     divides by the number of positive anchors, which is detection's convention; libraries that divide by the
     sum of alpha_y: ``weighting=explicit`` with alpha null). gamma 0 is cross-entropy; a large gamma leaves
     only rows that are wrong. The minimum is not the posterior for gamma > 0 or unequal alpha;
-    :func:`lossbench.objective.posterior.posterior` undoes both.
+    :func:`lossbench.objective.posterior.recover_posterior` undoes both.
 
     Use it when easy rows are so many that they drown the hard ones, as in dense detection. It weighs rows by how
     hard they are, not classes by how rare they are: that is alpha or a weighting.
@@ -63,16 +63,16 @@ class Focal(Loss):
         super().__init__()
         self.register_buffer("gamma", number(self.name, "gamma", gamma, at_least=0))
         if alpha is None:
-            given = None
+            weights = None
         elif isinstance(alpha, list | tuple):
-            given = vector(self.name, "alpha", alpha, above=0)
+            weights = vector(self.name, "alpha", alpha, above=0)
         else:
-            given = number(self.name, "alpha", alpha, above=0, below=1)
-        self._alpha = given
-        self.has_class_weight = given is not None
-        self.symmetric_in_classes = given is None
+            weights = number(self.name, "alpha", alpha, above=0, below=1)
+        self._alpha = weights
+        self.has_class_weight = weights is not None
+        self.symmetric_in_classes = weights is None
         self.class_parameters = ("alpha",)
-        self.proper = gamma == 0 and given is None
+        self.proper = gamma == 0 and weights is None
 
     def bind(self, task: Task) -> None:
         super().bind(task)
@@ -142,13 +142,13 @@ class DualFocal(Loss):
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         log_probs = prediction.log_probs
-        own = at(log_probs, target)
-        below = torch.where(log_probs < own.unsqueeze(-1), log_probs, -torch.inf).amax(dim=-1)
+        log_p = at(log_probs, target)
+        below = torch.where(log_probs < log_p.unsqueeze(-1), log_probs, -torch.inf).amax(dim=-1)
         # log(1 - p_y + p_j) from logarithms, so that its power has a gradient where p_y rounds to one; without a p_j
         # apart, since the sum with a logarithm of zero has no second derivative
         log_rest, alone = log_others(log_probs, target), below == -torch.inf
         log_base = torch.where(alone, log_rest, torch.logaddexp(log_rest, torch.where(alone, 0, below)))
-        return -(self.gamma.to(log_probs.dtype) * log_base).exp() * own
+        return -(self.gamma.to(log_probs.dtype) * log_base).exp() * log_p
 
 
 class FocalFlsd53(Loss):

@@ -21,15 +21,15 @@ from lossbench.objective.targets import indicator, onehot
 from lossbench.task import Task
 
 
-def mean_of_defined(columns: Tensor, own: Tensor) -> Tensor:
-    """Return the mean of (n,) values, one per column, over the columns of ``own`` (N, n) with both a 0 and a 1.
+def mean_of_defined(columns: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean of (n,) values, one per column, over the columns of ``labels`` (N, n) with both a 0 and a 1.
 
     Where there is none it is 0 and has no gradient. The values have to be finite all the same.
 
     >>> mean_of_defined(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([[1.0, 0, 0], [1.0, 1, 0]]))
     tensor(3.)
     """
-    defined = (own.amax(dim=0) > own.amin(dim=0)).to(columns.dtype)
+    defined = (labels.amax(dim=0) > labels.amin(dim=0)).to(columns.dtype)
     return (defined * columns).sum() / defined.sum().clamp(min=1)
 
 
@@ -45,17 +45,17 @@ class Overlap(Loss):
         self.symmetric_in_classes = not task.binary  # of two classes one is the positive
 
     @abstractmethod
-    def columns(self, probs: Tensor, own: Tensor) -> Tensor:
+    def columns(self, probs: Tensor, labels: Tensor) -> Tensor:
         """Return (n,) finite values of probabilities and 0/1 targets, both (N, n)."""
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
-        own = indicator(target, prediction.scores)
-        return mean_of_defined(self.columns(prediction.positive_prob, own), own)
+        labels = indicator(target, prediction.scores)
+        return mean_of_defined(self.columns(prediction.positive_prob, labels), labels)
 
 
-def _with_rows(own: Tensor) -> Tensor:
+def _with_rows(labels: Tensor) -> Tensor:
     """Return 1 for columns (n,) without a row of their class, else 0: keeps a denominator that is left out from 0."""
-    return (own.amax(dim=0) == 0).to(own.dtype)
+    return (labels.amax(dim=0) == 0).to(labels.dtype)
 
 
 class SoftF1(Overlap):
@@ -78,9 +78,9 @@ class SoftF1(Overlap):
     tensor(0.5000)
     """
 
-    def columns(self, probs: Tensor, own: Tensor) -> Tensor:
-        both = probs.sum(dim=0) + own.sum(dim=0) + _with_rows(own)
-        return 1 - 2 * (probs * own).sum(dim=0) / both
+    def columns(self, probs: Tensor, labels: Tensor) -> Tensor:
+        both = probs.sum(dim=0) + labels.sum(dim=0) + _with_rows(labels)
+        return 1 - 2 * (probs * labels).sum(dim=0) / both
 
 
 class Dice(Overlap):
@@ -125,17 +125,17 @@ class Dice(Overlap):
         self.register_buffer("smoothing", number(self.name, "smoothing", smoothing, at_least=0))
         self.squared = switch(self.name, "squared", squared)
 
-    def columns(self, probs: Tensor, own: Tensor) -> Tensor:
+    def columns(self, probs: Tensor, labels: Tensor) -> Tensor:
         smoothing = self.smoothing.to(probs.dtype)
         sizes = probs.square() if self.squared else probs
-        both = (sizes + own).sum(dim=0) + smoothing + _with_rows(own)
-        return 1 - (2 * (probs * own).sum(dim=0) + smoothing) / both
+        both = (sizes + labels).sum(dim=0) + smoothing + _with_rows(labels)
+        return 1 - (2 * (probs * labels).sum(dim=0) + smoothing) / both
 
 
-def _missed(probs: Tensor, own: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+def _missed(probs: Tensor, labels: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     """Return 1 - Tversky index, (n,), as its own quotient, which keeps the digits of a small one."""
-    false = (alpha * probs * (1 - own) + beta * (1 - probs) * own).sum(dim=0)
-    return false / ((probs * own).sum(dim=0) + false + _with_rows(own))
+    false = (alpha * probs * (1 - labels) + beta * (1 - probs) * labels).sum(dim=0)
+    return false / ((probs * labels).sum(dim=0) + false + _with_rows(labels))
 
 
 class Tversky(Overlap):
@@ -178,8 +178,8 @@ class Tversky(Overlap):
         self.register_buffer("alpha", number(self.name, "alpha", alpha, at_least=0))
         self.register_buffer("beta", number(self.name, "beta", beta, above=0))
 
-    def columns(self, probs: Tensor, own: Tensor) -> Tensor:
-        return _missed(probs, own, self.alpha.to(probs.dtype), self.beta.to(probs.dtype))
+    def columns(self, probs: Tensor, labels: Tensor) -> Tensor:
+        return _missed(probs, labels, self.alpha.to(probs.dtype), self.beta.to(probs.dtype))
 
 
 class FocalTversky(Tversky):
@@ -220,8 +220,8 @@ class FocalTversky(Tversky):
         super().__init__(alpha, beta)
         self.register_buffer("gamma", number(self.name, "gamma", gamma, above=0))
 
-    def columns(self, probs: Tensor, own: Tensor) -> Tensor:
-        missed = super().columns(probs, own)
+    def columns(self, probs: Tensor, labels: Tensor) -> Tensor:
+        missed = super().columns(probs, labels)
         # the power of 0 has no gradient for gamma < 1; there the batch is overlaid perfectly, and nothing moves
         perfect = missed == 0
         return torch.where(perfect, 0, torch.where(perfect, 1, missed) ** self.gamma.to(probs.dtype))
@@ -257,11 +257,11 @@ class Mcc(Loss):
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         probs = prediction.probs
-        own = onehot(target, probs.shape[-1], probs)
-        share = own.mean(dim=0)
+        labels = onehot(target, probs.shape[-1], probs)
+        share = labels.mean(dim=0)
         # covariances over the batch, summed over classes: TP TN - FP FN = N^2 / 2 of theirs for two classes
-        common = (probs * (own - share)).sum(dim=-1).mean()
+        common = (probs * (labels - share)).sum(dim=-1).mean()
         spread = (probs.mean(dim=0) * (1 - probs).mean(dim=0)).sum() * (share * (1 - share)).sum()
         flat = spread <= 0
         correlation = torch.where(flat, 0, common / torch.where(flat, 1, spread).sqrt())
-        return torch.where(own.amin(dim=0).amax() == 1, 0, 1 - correlation)
+        return torch.where(labels.amin(dim=0).amax() == 1, 0, 1 - correlation)

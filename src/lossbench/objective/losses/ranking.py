@@ -30,14 +30,14 @@ Average = Literal["micro", "macro"]
 _AVERAGES = ("micro", "macro")
 
 
-def _columns(scores: Tensor, own: Tensor, average: Average) -> tuple[Tensor, Tensor]:
+def _columns(scores: Tensor, labels: Tensor, average: Average) -> tuple[Tensor, Tensor]:
     """Return scores and 0/1 targets of the rankings, one per column: (N, n), or all together (N n, 1)."""
-    return (scores.reshape(-1, 1), own.reshape(-1, 1)) if average == "micro" else (scores, own)
+    return (scores.reshape(-1, 1), labels.reshape(-1, 1)) if average == "micro" else (scores, labels)
 
 
-def _both_classes(own: Tensor) -> Tensor:
+def _both_classes(labels: Tensor) -> Tensor:
     """Return 1 for a batch (N, n) with rows of two classes, else 0."""
-    return (own.amax(dim=0) > own.amin(dim=0)).any().to(own.dtype)
+    return (labels.amax(dim=0) > labels.amin(dim=0)).any().to(labels.dtype)
 
 
 class PairwiseAuc(Loss):
@@ -94,39 +94,39 @@ class PairwiseAuc(Loss):
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         every = indicator(target, prediction.scores)
-        scores, own = _columns(prediction.scores, every, self.average)
-        total = self._logistic(scores, own) if self.surrogate == "logistic" else self._sorted(scores, own)
-        pairs = own.sum(dim=0) * (1 - own).sum(dim=0)
-        return _both_classes(every) * mean_of_defined(total / pairs.clamp(min=1), own)
+        scores, labels = _columns(prediction.scores, every, self.average)
+        total = self._logistic(scores, labels) if self.surrogate == "logistic" else self._sorted(scores, labels)
+        pairs = labels.sum(dim=0) * (1 - labels).sum(dim=0)
+        return _both_classes(every) * mean_of_defined(total / pairs.clamp(min=1), labels)
 
     @staticmethod
-    def _logistic(scores: Tensor, own: Tensor) -> Tensor:
+    def _logistic(scores: Tensor, labels: Tensor) -> Tensor:
         behind = scores.unsqueeze(0) - scores.unsqueeze(1)  # of (i, j): s_j - s_i
-        return (own.unsqueeze(1) * (1 - own).unsqueeze(0) * F.softplus(behind)).sum(dim=(0, 1))
+        return (labels.unsqueeze(1) * (1 - labels).unsqueeze(0) * F.softplus(behind)).sum(dim=(0, 1))
 
-    def _sorted(self, scores: Tensor, own: Tensor) -> Tensor:
+    def _sorted(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Return the sum over pairs, (n,), from running sums over the sorted scores.
 
         Put a positive at v = s - margin and a negative at v = s. A pair counts where v_j > v_i, with v_j - v_i or its
         square, so a negative needs the number, sum and sum of squares of the v_i below its own.
         """
         # sums of squares cancel, so they are kept in float64 and around the middle
-        place = scores.double() - scores.double().mean(dim=0).detach() - own.double() * self.margin.double()
-        positive = own.double()
+        shifted = scores.double() - scores.double().mean(dim=0).detach() - labels.double() * self.margin.double()
+        positive = labels.double()
         if self.surrogate == "squared":  # every pair counts
             count, first, second = (
-                (positive * part).sum(dim=0) for part in (torch.ones_like(place), place, place.square())
+                (positive * part).sum(dim=0) for part in (torch.ones_like(shifted), shifted, shifted.square())
             )
         else:
-            place, order = place.sort(dim=0)
+            shifted, order = shifted.sort(dim=0)
             positive = positive.gather(0, order)
             count, first, second = (
-                (positive * part).cumsum(dim=0) for part in (torch.ones_like(place), place, place.square())
+                (positive * part).cumsum(dim=0) for part in (torch.ones_like(shifted), shifted, shifted.square())
             )
         if self.surrogate == "hinge":
-            behind = count * place - first
+            behind = count * shifted - first
         else:
-            behind = count * place.square() - 2 * first * place + second
+            behind = count * shifted.square() - 2 * first * shifted + second
         return ((1 - positive) * behind).sum(dim=0).to(scores.dtype)
 
 
@@ -185,15 +185,17 @@ class Aucm(Loss):
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         prob = prediction.positive_prob
-        own = indicator(target, prediction.scores)
-        other = 1 - own
-        own_rows, other_rows = own.sum(dim=0).clamp(min=1), other.sum(dim=0).clamp(min=1)
+        labels = indicator(target, prediction.scores)
+        other = 1 - labels
+        own_rows, other_rows = labels.sum(dim=0).clamp(min=1), other.sum(dim=0).clamp(min=1)
         a, b, alpha = (parameter.to(prob.dtype) for parameter in (self.a, self.b, self.alpha))
         alpha = 2 * alpha.detach() - alpha  # the same value with the opposite gradient: it ascends
-        near = (own * (prob - a).square()).sum(dim=0) / own_rows + (other * (prob - b).square()).sum(dim=0) / other_rows
-        apart = (own * prob).sum(dim=0) / own_rows - (other * prob).sum(dim=0) / other_rows
+        near = (labels * (prob - a).square()).sum(dim=0) / own_rows + (other * (prob - b).square()).sum(
+            dim=0
+        ) / other_rows
+        apart = (labels * prob).sum(dim=0) / own_rows - (other * prob).sum(dim=0) / other_rows
         columns = near + 2 * alpha * (self.margin.to(prob.dtype) - apart) - alpha.square()
-        return mean_of_defined(columns, own)
+        return mean_of_defined(columns, labels)
 
     def projected(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {"alpha": parameters["alpha"].clamp(min=0)}
@@ -249,9 +251,9 @@ class AveragePrecision(Loss):
 
     def forward(self, prediction: Prediction, target: Tensor) -> Tensor:
         every = indicator(target, prediction.scores)
-        scores, own = _columns(prediction.scores, every, self.average)
+        scores, labels = _columns(prediction.scores, every, self.average)
         others = (1 - torch.eye(len(scores), dtype=scores.dtype, device=scores.device)).unsqueeze(-1)
         above = others * torch.sigmoid((scores.unsqueeze(0) - scores.unsqueeze(1)) / self.temperature.to(scores.dtype))
-        precision = (1 + (above * own).sum(dim=1)) / (1 + above.sum(dim=1))  # (N, n), of each row i as a positive
-        columns = 1 - (own * precision).sum(dim=0) / own.sum(dim=0).clamp(min=1)
-        return _both_classes(every) * mean_of_defined(columns, own)
+        precision = (1 + (above * labels).sum(dim=1)) / (1 + above.sum(dim=1))  # (N, n), of each row i as a positive
+        columns = 1 - (labels * precision).sum(dim=0) / labels.sum(dim=0).clamp(min=1)
+        return _both_classes(every) * mean_of_defined(columns, labels)

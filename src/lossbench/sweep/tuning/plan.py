@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lossbench.config.build import component
+from lossbench.config.build import build_component
 from lossbench.config.expand import Composed, document
 from lossbench.config.identity import REPLICATE_KEYS, identity
 from lossbench.errors import UserError
-from lossbench.evaluation.metrics import names_for
+from lossbench.evaluation.catalogue import names_for
 from lossbench.sweep.tuning.domain import Domain
 from lossbench.sweep.tuning.settings import Settings
 from lossbench.sweep.tuning.space import check_changes, space, start
@@ -82,7 +82,7 @@ def plan(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader) -
     made = Plan(settings, subjects)
     _check_unseen(made, jobs)
     _check_parts(made)
-    component({"tuning": {"sampler": {**settings.sampler, "seed": 0}}}, "tuning.sampler")
+    build_component({**settings.sampler, "seed": 0}, "tuning.sampler")
     return made
 
 
@@ -151,7 +151,7 @@ def _check_parts(made: Plan) -> None:
         values = next(made.replicates(subject, made.settings.tuning_seeds))
         base = subject.config(values)
         dataset = drawn.get(_data(base)) or drawn.setdefault(_data(base), prepare.draw(base))
-        known = names_for(dataset.task.n_classes, ece=False)
+        known = names_for(dataset.task.n_classes, per_epoch=True)
         if made.settings.metric.removeprefix("val/") not in known:
             raise UserError(
                 f"tuning.metric is one of {', '.join(f'val/{name}' for name in known)} on {dataset.name}, "
@@ -160,6 +160,6 @@ def _check_parts(made: Plan) -> None:
         for domain in subject.domains:
             for value in domain.choices or (domain.value(domain.low), domain.value(domain.high)):
                 try:
-                    prepare.prepare(subject.config({**values, domain.key: value}), dataset)
+                    prepare.prepare_job(subject.config({**values, domain.key: value}), dataset)
                 except UserError as error:
                     raise UserError(f"tuning {subject.objective} with {domain.key}={value}: {error}") from error

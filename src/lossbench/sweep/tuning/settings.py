@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lossbench.errors import UserError
-from lossbench.evaluation.metrics import DIRECTION
+from lossbench.evaluation.catalogue import direction, names_for
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,7 @@ class Settings:
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise UserError(f"tuning.{name} is a whole number >= {low}, got {value!r}")
         name = self.metric.removeprefix("val/")
-        # The calibration error is not computed every epoch.
-        names = [each for each in DIRECTION if each != "ece"]
+        names = names_for(per_epoch=True)
         if not self.metric.startswith("val/") or name not in names:
             known = ", ".join(f"val/{each}" for each in names)
             raise UserError(f"tuning.metric is a validation metric, one of {known}; got {self.metric!r}")
@@ -86,7 +85,7 @@ class Settings:
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
-        return "maximize" if DIRECTION[self.metric.removeprefix("val/")] == "max" else "minimize"
+        return "maximize" if direction(self.metric) == "max" else "minimize"
 
 
 _KNOWN = set(Settings.__dataclass_fields__)

@@ -9,10 +9,10 @@ from lossbench.config.identity import flatten
 from lossbench.errors import UserError
 from lossbench.sweep.tuning.domain import KEYS, Domain
 
-# A group's document is search/<group>/<choice>.yaml; regularizers, of which there can be several, each have one.
+# A group's document is search/<group>.yaml, with a key for each of its components.
 GROUPS = ("loss", "weighting", "regularizer", "model", "optimizer", "scheduler", "training", "data")
 
-Documents = Callable[[str], Mapping[str, Any] | None]
+Documents = Callable[[str], Mapping[str, Any]]
 
 
 def space(
@@ -25,7 +25,7 @@ def space(
     config
         One of its composed configs.
     documents
-        Returns the document at a path such as ``search/loss/focal``; None where there is none.
+        Returns the document at a path such as ``search/loss``; empty where there is none.
     changes
         ``tuning.space``: by dotted key what a document says otherwise, or null for what is not to be tuned. A change of
         a key that this config lacks is another objective's.
@@ -41,7 +41,7 @@ def space(
     found = _documented(config, documents)
     for key in found:
         if key not in known:
-            raise UserError(f"the search space of {key}: this config has no such key")
+            raise UserError(f"{_path(key.partition('.')[0])}: the search space of {key}: this config has no such key")
     for key, document in _leaves(changes):
         if key not in known:
             continue
@@ -53,7 +53,8 @@ def space(
     domains = [Domain.read(key, document) for key, document in found.items() if key not in fixed]
     if not domains:
         raise UserError(
-            f"nothing is left to tune in loss={config['choices'].get('loss')}: no search space, or all its keys are set"
+            f"nothing is left to tune in loss={config['choices'].get('loss')}: "
+            f"its parts have no search space in {_path('<group>')}, or all their keys are set"
         )
     return domains
 
@@ -72,17 +73,22 @@ def check_changes(changes: Mapping[str, Any], configs: Sequence[Mapping[str, Any
 
 
 def _documented(config: Mapping[str, Any], documents: Documents) -> dict[str, Mapping[str, Any]]:
-    found: dict[str, Mapping[str, Any]] = {}
+    spaces: dict[str, Mapping[str, Any]] = {}
     for group in GROUPS:
-        if group == "regularizer":
-            names = {f"regularizer.{name}": f"search/regularizer/{name}" for name in config["regularizer"]}
-        else:
-            names = {group: f"search/{group}/{config['choices'].get(group)}"}
-        for prefix, path in names.items():
-            for key, document in _leaves(documents(path) or {}):
-                if document is not None:
-                    found[f"{prefix}.{key}"] = document
-    return found
+        document = documents(f"search/{group}")
+        # Of regularizers there can be several.
+        names = list(config["regularizer"]) if group == "regularizer" else [config["choices"].get(group)]
+        for name in names:
+            prefix = f"{group}.{name}." if group == "regularizer" else f"{group}."
+            keys = document.get(name) or {}
+            if not isinstance(keys, Mapping):
+                raise UserError(f"{_path(group)}: {name} needs a mapping of its hyperparameters, got {keys!r}")
+            spaces |= {key: domain for key, domain in _leaves(keys, prefix) if domain is not None}
+    return spaces
+
+
+def _path(group: str) -> str:
+    return f"conf/search/{group}.yaml"
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any] | None]]:

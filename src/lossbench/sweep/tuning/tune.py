@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from lossbench.config.build import component
+from lossbench.config.build import build_component
 from lossbench.errors import UserError
 from lossbench.sweep.tuning.confirm import Confirmed, candidates, choose, confirm
 from lossbench.sweep.tuning.plan import Plan, Subject
@@ -149,7 +149,7 @@ class _Running:
     def attempts(self, trial: Trial, *, further: bool = False) -> Iterator[Attempt]:
         """Yield the trainings of a trial under the tuning seeds, or under the further ones."""
         for values in self._further if further else self._replicates:
-            own = {**trial.values, **values, "tracking.trial": True}
+            own = {**trial.values, **values, "job.trial": True}
             overrides = tuple(f"{key}={text(value)}" for key, value in own.items())
             yield Attempt((*self._subject.overrides, *overrides), self._subject.config(own))
 
@@ -242,7 +242,7 @@ def _running(plan: Plan, subject: Subject, store: Store, sweep: str) -> Iterator
     sampling = Sampling(
         # Not the key, which changes with every key that a later version adds to the config.
         f"{subject.objective} by {settings.metric}",
-        lambda seed: component({"tuning": {"sampler": {**sampler, "seed": seed}}}, "tuning.sampler"),
+        lambda seed: build_component({**sampler, "seed": seed}, "tuning.sampler"),
     )
     try:
         lock = FileLock(_lock_of(path), timeout=0).acquire()

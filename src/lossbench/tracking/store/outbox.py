@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import requests
 from filelock import FileLock
 
+from lossbench.errors import Failed
 from lossbench.tracking.store.client import DatasetInput, Metric, MlflowClient, MlflowException, Param, RunTag
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _REFUSED = "refused"
 _PASSING = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "INTERNAL_ERROR")
 
 
-class StoreUnreachable(Exception):
+class StoreUnreachable(Failed):
     """The store has not answered for as long as anyone waits; what was recorded is on disk."""
 
 

@@ -35,8 +35,8 @@ class EndEpoch(L.Callback):
         row = module.end_epoch()
         metric = self.selection.rule.metric
         if metric is not None and metric not in row:
-            known = ", ".join(sorted(key for key in row if key.startswith("val/")))
-            raise ValueError(f"select.metric is one of {known}, got {metric!r}")
+            names = ", ".join(sorted(key for key in row if key.startswith("val/")))
+            raise ValueError(f"select.metric is one of {names}, got {metric!r}")
         value = math.nan if metric is None else row[metric]
         chosen = self.selection.update(trainer.current_epoch, [value], [row["val/log_loss"]])
         # Without a metric the last epoch counts, and its parameters are those that training ends with.

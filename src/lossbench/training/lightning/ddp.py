@@ -8,7 +8,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lossbench.training.lightning.shared_batch import Ranks
 
 
-class Standing(ClusterEnvironment):
+class RunningRanks(ClusterEnvironment):
     """The ranks of one machine, all of which run when Lightning asks."""
 
     def __init__(self, ranks: Ranks) -> None:
@@ -37,13 +37,13 @@ class Standing(ClusterEnvironment):
         pass
 
     def global_rank(self) -> int:
-        return self._ranks.own
+        return self._ranks.rank
 
     def set_global_rank(self, rank: int) -> None:
         pass
 
     def local_rank(self) -> int:
-        return self._ranks.own
+        return self._ranks.rank
 
     def node_rank(self) -> int:
         return 0
@@ -61,5 +61,5 @@ class Ddp(DDPStrategy):
 
 
 def strategy(name: str, ranks: Ranks) -> Ddp:
-    """Return Lightning's strategy of this name (one of `shared_batch.STRATEGIES`) for these ranks."""
-    return Ddp(cluster_environment=Standing(ranks), find_unused_parameters=name.endswith("_true"))
+    """Return Lightning's strategy of this name (one of `lossbench.training.settings.STRATEGIES`) for these ranks."""
+    return Ddp(cluster_environment=RunningRanks(ranks), find_unused_parameters=name.endswith("_true"))

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from lossbench import randomness
 from lossbench.evaluation import metrics
+from lossbench.evaluation.catalogue import names_for
 from lossbench.models.forward import propagate
 from lossbench.models.network import Network
-from lossbench.objective.objective import told_of
+from lossbench.objective.objective import reported_terms
 from lossbench.objective.regularizer import Step, weight_names
 from lossbench.training.fit import Diverged
 from lossbench.training.job import Job
@@ -49,7 +50,7 @@ class Learner(L.LightningModule):
         self.network = job.network
         self.objective = job.objective
         self.history: list[dict[str, float]] = []
-        self._per_epoch = metrics.names_for(job.dataset.task.n_classes, ece=False)
+        self._per_epoch = names_for(job.dataset.task.n_classes, per_epoch=True)
         parameters = dict(job.network.named_parameters())
         self._weights: Mapping[str, Tensor] = {name: parameters[name] for name in weight_names(job.network)}
         self._trained = list(self.parameters())
@@ -78,21 +79,21 @@ class Learner(L.LightningModule):
         x, target, *rest = batch
         row_weights = rest[0] if rest else None
         rows, ranks = len(x), self.ranks
-        own = x if ranks.world == 1 else x[ranks.share(rows)]
+        share = x if ranks.world == 1 else x[ranks.share(rows)]
         if self._needs_input_gradient:
-            own = own.detach().requires_grad_()
-            x = own if ranks.world == 1 else x
-        scores, features = self._propagate_with_dropout(own, rows)
+            share = share.detach().requires_grad_()
+            x = share if ranks.world == 1 else x
+        scores, features = self._propagate_with_dropout(share, rows)
         if ranks.world > 1:
-            scores = ranks.gathered(scores, rows)
-            features = None if features is None else ranks.gathered(features, rows)
+            scores = ranks.gather(scores, rows)
+            features = None if features is None else ranks.gather(features, rows)
         prediction = self.objective.predict(scores, features)
 
         def input_gradient() -> Tensor:
             mean = self.objective.mean_loss(prediction, target, row_weights)
-            gradient = rows * torch.autograd.grad(mean, own, create_graph=True)[0]
+            gradient = rows * torch.autograd.grad(mean, share, create_graph=True)[0]
             # What is gathered has a gradient for every rank that gathers it.
-            return gradient if ranks.world == 1 else ranks.gathered(gradient / ranks.world, rows)
+            return gradient if ranks.world == 1 else ranks.gather(gradient / ranks.world, rows)
 
         return self.objective(Step(self._weights, x, features, prediction, target, input_gradient, row_weights))
 
@@ -114,10 +115,10 @@ class Learner(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         terms = self._step(batch)
         rows = len(batch[1])
-        told = told_of(terms)
-        values = torch.stack([term.detach() for term in told.values()]).double()
+        reported = reported_terms(terms)
+        values = torch.stack([term.detach() for term in reported.values()]).double()
         if self._sums is None:
-            self._names, self._sums, self._rows = list(told), values * rows, rows
+            self._names, self._sums, self._rows = list(reported), values * rows, rows
         else:
             self._sums.add_(values, alpha=rows)
             self._rows += rows
@@ -127,7 +128,7 @@ class Learner(L.LightningModule):
         epoch = self.current_epoch
         # Masks are drawn on the CPU, for whole batches; a user's own module draws where it computes, for its share.
         ours = isinstance(self.network, Network)
-        seed = randomness.integer(self.job.seed, "dropout", epoch) + (0 if ours else self.ranks.own)
+        seed = randomness.integer(self.job.seed, "dropout", epoch) + (0 if ours else self.ranks.rank)
         self._noise = torch.Generator("cpu" if ours else self.device).manual_seed(seed)
         self.objective.at_epoch(epoch)
         self.trainer.datamodule.set_epoch(epoch)  # type: ignore[attr-defined]
@@ -164,7 +165,7 @@ class Learner(L.LightningModule):
             raise Diverged(f"a parameter became {float(values[~finite][0])} in epoch {epoch}")
         if self._scheduler is not None:
             row["train/lr"] = float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-        if self.ranks.own == 0:
+        if self.ranks.rank == 0:
             row |= self._validate()
         if self.ranks.world > 1:
             # Whole, on one rank: what selects, stops and schedules must be the same to the last bit on all.
@@ -231,13 +232,17 @@ class Learner(L.LightningModule):
 
 
 @contextmanager
-def _global_generator_at(own: torch.Generator) -> Iterator[None]:
-    """Draw from ``own`` where a module draws from torch's global generator of that device, and leave that as it was."""
-    shared = torch.cuda.default_generators[own.device.index] if own.device.type == "cuda" else torch.default_generator
+def _global_generator_at(generator: torch.Generator) -> Iterator[None]:
+    """Let a module that draws from torch's global generator draw from this one, and put the global one back."""
+    shared = (
+        torch.cuda.default_generators[generator.device.index]
+        if generator.device.type == "cuda"
+        else torch.default_generator
+    )
     before = shared.get_state()
-    shared.set_state(own.get_state())
+    shared.set_state(generator.get_state())
     try:
         yield
     finally:
-        own.set_state(shared.get_state())
+        generator.set_state(shared.get_state())
         shared.set_state(before)

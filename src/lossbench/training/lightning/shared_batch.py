@@ -2,14 +2,13 @@
 
 The objective is computed of the whole batch on every rank, so that weighted means, losses of whole batches, penalties
 on outputs and an uneven last batch are what they are for one process. Its gradient reaches the network through each
-rank's own rows alone: the sum over the ranks is the gradient of one process, and `gathered` multiplies by the number of
-ranks what averaging the gradients (torch's DistributedDataParallel) divides by it. What reaches a parameter by another
-way (penalties on weights, a loss's own parameters) is whole on every rank, and its average is itself.
+rank's own rows alone: the sum over the ranks is the gradient of one process, and `Ranks.gather` multiplies by the
+number of ranks what averaging the gradients (torch's DistributedDataParallel) divides by it. What reaches a parameter
+by another way (penalties on weights, a loss's own parameters) is whole on every rank, and its average is itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,38 +17,15 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lossbench.errors import UserError
-
-STRATEGIES = ("ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
-
-
-def world_of(trainer: Mapping[str, Any]) -> int:
-    """Return how many processes a trainer config shares a run among; 1 without ``strategy: ddp``.
-
-    Raises
-    ------
-    UserError
-        For another strategy of several processes, or a number of devices that is none.
-    """
-    strategy = trainer.get("strategy", "auto")
-    if strategy not in STRATEGIES:
-        return 1
-    devices = trainer["devices"]
-    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
-        raise UserError(f"trainer.devices is a number of processes >= 1 with strategy={strategy}, got {devices!r}")
-    if trainer.get("num_nodes", 1) != 1:
-        raise UserError(f"trainer.num_nodes is 1: a run's processes share one machine, got {trainer['num_nodes']!r}")
-    return devices
-
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among those that share a run.
+    """Which of the processes that share a run this one is.
 
     Parameters
     ----------
-    own
-        This process's rank, from 0.
+    rank
+        This process's number, from 0.
     world
         How many there are, >= 1.
 
@@ -61,19 +37,19 @@ class Ranks:
     [slice(0, 3, None), slice(3, 5, None), slice(5, 7, None)]
     """
 
-    own: int = 0
+    rank: int = 0
     world: int = 1
 
     def share(self, rows: int) -> slice:
         """Return which rows of a batch this rank propagates."""
         each, more = divmod(rows, self.world)
-        start = self.own * each + min(self.own, more)
-        return slice(start, start + each + (self.own < more))
+        start = self.rank * each + min(self.rank, more)
+        return slice(start, start + each + (self.rank < more))
 
-    def gathered(self, own: Tensor, rows: int) -> Tensor:
+    def gather(self, part: Tensor, rows: int) -> Tensor:
         """Return (rows, ...) of this rank's share of them (n, ...), differentiable, on every rank the same."""
         share = self.share(rows)
-        whole: Tensor = _Sum.apply(pad(own, [0, 0] * (own.ndim - 1) + [share.start, rows - share.stop]))
+        whole: Tensor = _Sum.apply(pad(part, [0, 0] * (part.ndim - 1) + [share.start, rows - share.stop]))
         return whole
 
 
@@ -87,8 +63,8 @@ class _Sum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(_: Any, own: Tensor) -> Tensor:
-        whole = own.clone(memory_format=torch.contiguous_format)
+    def forward(_: Any, part: Tensor) -> Tensor:
+        whole = part.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(whole)
         return whole
 

@@ -9,26 +9,31 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import Logger
 
-from lossbench.errors import UserError
+from lossbench.errors import UserError, one_line
 from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
 from lossbench.training.lightning.callbacks import EndEpoch, LiveBar, ResumePoint
 from lossbench.training.lightning.datamodule import DataModule
 from lossbench.training.lightning.ddp import strategy
 from lossbench.training.lightning.learner import Learner
-from lossbench.training.lightning.shared_batch import ALONE, STRATEGIES, Ranks, world_of
+from lossbench.training.lightning.shared_batch import ALONE, Ranks
 from lossbench.training.selection import Selection
+from lossbench.training.settings import STRATEGIES, TrainerSettings
 
 
 def build_trainer(
-    settings: Mapping[str, Any], callbacks: Sequence[Callback], loggers: Sequence[Logger], rank: int = 0
+    settings: TrainerSettings,
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
+    *,
+    epochs: int | None = None,
+    rank: int = 0,
 ) -> L.Trainer:
     """Build Lightning's Trainer without what we replace: its bars, its checkpoints, its metric logging, its launcher.
 
@@ -39,8 +44,7 @@ def build_trainer(
     UserError
         Where the trainer refuses its settings or the machine lacks the accelerator.
     """
-    settings = dict(settings)
-    if settings.get("accelerator") == "mps":
+    if settings.accelerator == "mps":
         raise UserError("trainer.accelerator=mps cannot serve: Apple's MPS has no float64; use trainer=cpu")
     for key, parts, kind in (("callbacks", callbacks, Callback), ("tracking.loggers", loggers, Logger)):
         for part in parts:
@@ -48,14 +52,16 @@ def build_trainer(
                 raise UserError(f"{key} takes Lightning's {kind.__name__}, got {type(part).__name__}")
     if not loggers and any(isinstance(callback, LearningRateMonitor) for callback in callbacks):
         raise UserError("callbacks=learning_rate needs a logger beside MLflow to write to: tracking=csv")
-    world = world_of(settings)
-    if world > 1:
-        settings["strategy"] = strategy(settings["strategy"], Ranks(rank, world))
-    elif settings.get("strategy") in STRATEGIES:
-        del settings["strategy"]
+    arguments = settings.arguments
+    if settings.strategy in STRATEGIES:
+        del arguments["strategy"]
+    if settings.world > 1:
+        assert settings.strategy is not None
+        arguments["strategy"] = strategy(settings.strategy, Ranks(rank, settings.world))
     try:
         trainer = L.Trainer(
-            **settings,
+            **arguments,
+            max_epochs=epochs,
             callbacks=list(callbacks),
             logger=list(loggers) or False,
             enable_checkpointing=False,
@@ -67,10 +73,10 @@ def build_trainer(
             log_every_n_steps=0,
         )
     except Exception as error:  # it has seen nothing but its settings
-        raise UserError(f"trainer: {_one_line(error)}") from error
-    if trainer.world_size != world:
+        raise UserError(f"trainer: {one_line(error)}") from error
+    if trainer.world_size != settings.world:
         raise UserError(
-            f"trainer.devices is one device, got {settings.get('devices')!r} for {trainer.world_size} processes; "
+            f"trainer.devices is one device, got {settings.devices!r} for {trainer.world_size} processes; "
             "trainer=ddp shares a run among several"
         )
     return trainer
@@ -78,7 +84,7 @@ def build_trainer(
 
 def fit(
     job: Job,
-    settings: Mapping[str, Any],
+    settings: TrainerSettings,
     *,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
@@ -96,7 +102,7 @@ def fit(
     job
         What to train.
     settings
-        Arguments of ``lightning.Trainer``; ``max_epochs`` is the job's.
+        Arguments of ``lightning.Trainer``; the number of epochs is the job's.
     callbacks, loggers
         The user's own, beside ours.
     checkpoint, resume_every
@@ -127,8 +133,8 @@ def fit(
         ours.append(LiveBar(job.rule.metric))
     learner = Learner(job, report, ranks)
     # A profiler's report is an INFO line like the others.
-    with quiet(logging.INFO if settings.get("profiler") else logging.WARNING), _interruptible():
-        trainer = build_trainer({**settings, "max_epochs": job.epochs}, [*ours, *callbacks], loggers, ranks.own)
+    with hide_tips(logging.INFO if settings.others.get("profiler") else logging.WARNING), _interruptible():
+        trainer = build_trainer(settings, [*ours, *callbacks], loggers, epochs=job.epochs, rank=ranks.rank)
         start = time.perf_counter()
         try:
             trainer.fit(learner, datamodule=DataModule(job), ckpt_path=resume_from, weights_only=True)
@@ -138,7 +144,7 @@ def fit(
                 raise KeyboardInterrupt from stop
             raise
         except MisconfigurationException as error:
-            raise UserError(f"trainer: {_one_line(error)}") from error
+            raise UserError(f"trainer: {one_line(error)}") from error
         seconds = time.perf_counter() - start
     if not learner.history:
         raise UserError("trainer ended before its first epoch was over: a limit on batches, steps or time is too tight")
@@ -162,7 +168,7 @@ def _interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def quiet(level: int = logging.WARNING) -> Iterator[None]:
+def hide_tips(level: int = logging.WARNING) -> Iterator[None]:
     """Keep Lightning's tips and hardware lines out of the terminal; its warnings and errors stay."""
     logger = logging.getLogger("lightning.pytorch")
     before = logger.level
@@ -178,7 +184,3 @@ def quiet(level: int = logging.WARNING) -> Iterator[None]:
             yield
         finally:
             logger.setLevel(before)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lossbench.data.dataset import Rows
-from lossbench.data.order import plan
+from lossbench.data.order import plan_batches
 from lossbench.training.job import Job
 
 
@@ -35,9 +35,9 @@ class StackedBatches:
         first: dict[tuple[int, int, str], int] = {}
         for number, job in enumerate(jobs):
             first.setdefault(_source(job), number)
-        places = {source: place for place, source in enumerate(first)}
+        row_of = {source: row for row, source in enumerate(first)}
         self.jobs = [jobs[number] for number in first.values()]
-        self.source = torch.tensor([places[_source(job)] for job in jobs], device=device)
+        self.source = torch.tensor([row_of[_source(job)] for job in jobs], device=device)
         self._each_its_own = len(self.jobs) == len(jobs)
         dtype = jobs[0].dtype
         self._train_x, self._train_y = _stack([job.dataset.train for job in self.jobs], dtype, device)
@@ -46,8 +46,8 @@ class StackedBatches:
         sampler = jobs[0].dataset.sampler
         self._fixed = jobs[0].batch_order == "full" and sampler == "natural"
         weights = [job.dataset.train.weight for job in self.jobs]
-        given = [weight for weight in weights if weight is not None]
-        self._weight = torch.as_tensor(np.stack(given), dtype=dtype, device=device) if given else None
+        row_weights = [weight for weight in weights if weight is not None]
+        self._weight = torch.as_tensor(np.stack(row_weights), dtype=dtype, device=device) if row_weights else None
         self._labels = [torch.as_tensor(job.dataset.train.y) for job in self.jobs]
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
@@ -92,13 +92,13 @@ def _order(job: Job, labels: Tensor, epoch: int) -> Tensor:
     """Return an epoch's rows in the order of its batches, without cutting them up where that is not needed."""
     if job.batch_order == "stratified":
         return torch.cat(_plan(job, labels, epoch))
-    return plan(labels, len(labels), job.seed, epoch, job.dataset.sampler)[0]
+    return plan_batches(labels, len(labels), job.seed, epoch, job.dataset.sampler)[0]
 
 
 def _plan(job: Job, labels: Tensor, epoch: int) -> tuple[Tensor, ...]:
     size = job.dataset.batch_size or len(labels)
     stratified = job.batch_order == "stratified"
-    return plan(labels, min(size, len(labels)), job.seed, epoch, job.dataset.sampler, stratified)
+    return plan_batches(labels, min(size, len(labels)), job.seed, epoch, job.dataset.sampler, stratified)
 
 
 def _source(job: Job) -> tuple[int, int, str]:

@@ -6,12 +6,13 @@ import copy
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from lossbench.errors import one_line
 from lossbench.models.network import Network
 from lossbench.objective.loss import Loss
 from lossbench.objective.losses.external import External
@@ -19,6 +20,7 @@ from lossbench.objective.regularizer import Regularizer
 from lossbench.objective.weighting import Weighting
 from lossbench.training.fit import Fit
 from lossbench.training.job import Job
+from lossbench.training.settings import FitSettings, TrainerSettings
 from lossbench.training.stacked.batches import sizes
 from lossbench.training.stacked.clip import Clip
 from lossbench.training.stacked.engine import fit
@@ -37,23 +39,24 @@ _ELEMENTWISE = (
     torch.optim.RMSprop,
     torch.optim.SGD,
 )
-_TRAINER = ("accelerator", "devices", "max_epochs", "precision", "gradient_clip_val", "gradient_clip_algorithm")
 _DEVICES = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda"}
 
 
-def why_alone(config: Mapping[str, Any], job: Job) -> str | None:
+def why_alone(job: Job, settings: FitSettings) -> str | None:
     """Return why a job has to be trained by itself, by Lightning; None where a stack can hold it."""
-    trainer, training, tracking = config["trainer"], config["training"], config["tracking"]
-    for key, parts in (("callbacks", config["callbacks"]), ("tracking.loggers", tracking["loggers"])):
+    for key, parts in (("callbacks", settings.callbacks), ("tracking.loggers", settings.loggers)):
         if parts:
             return f"{key} ({', '.join(parts)}) are Lightning's and see one run at a time"
-    if training["resume_every"] or config["ckpt_path"]:
+    if settings.resume_every or settings.resume_from:
         return "checkpoints to resume from are Lightning's"
-    for key, value in trainer.items():
-        if key not in _TRAINER:
-            return f"trainer.{key}={value} is Lightning's"
-    if trainer["accelerator"] not in _DEVICES or trainer["devices"] not in (1, "1"):
-        return f"trainer.accelerator={trainer['accelerator']} with devices={trainer['devices']} is Lightning's"
+    trainer = settings.trainer
+    if trainer.strategy is not None:
+        return f"trainer.strategy={trainer.strategy} is Lightning's"
+    if trainer.others:
+        key, value = next(iter(trainer.others.items()))
+        return f"trainer.{key}={value} is Lightning's"
+    if trainer.accelerator not in _DEVICES or trainer.devices not in (1, "1"):
+        return f"trainer.accelerator={trainer.accelerator} with devices={trainer.devices} is Lightning's"
     if job.objective.loss.stackable == "no":
         return f"{job.objective.loss.name} states that it cannot be stacked"
     optimizer = getattr(job.optimizer, "func", job.optimizer)
@@ -100,7 +103,7 @@ def _trial(job: Job) -> str | None:
         (one,) = fit([alone], [None])
         first, second, _ = fit(three, [None] * 3)
     except Exception as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
         if "random operation" in said:
             return "it does not run stacked: a part draws random numbers by itself"
         return f"it does not run stacked: {said[:200] or type(error).__name__}"
@@ -123,38 +126,40 @@ def _alike(one: Fit, other: Fit) -> bool:
     )
 
 
-def device_of(config: Mapping[str, Any]) -> str:
+def device_of(trainer: TrainerSettings) -> str:
     """Return torch's name of the device on which a stack is trained."""
-    return _DEVICES[config["trainer"]["accelerator"]]
+    return _DEVICES[trainer.accelerator]
 
 
-def clip_of(config: Mapping[str, Any]) -> Clip | None:
+def clip_of(trainer: TrainerSettings) -> Clip | None:
     """Return the gradient clipping that Lightning's Trainer would do."""
-    limit = config["trainer"].get("gradient_clip_val")
-    return Clip(float(limit), config["trainer"].get("gradient_clip_algorithm") or "norm") if limit else None
+    limit = trainer.gradient_clip_val
+    return Clip(float(limit), trainer.gradient_clip_algorithm or "norm") if limit else None
 
 
-def stack_key(config: Mapping[str, Any], job: Job) -> str:
+def stack_key(job: Job, settings: FitSettings) -> str:
     """Return what jobs of one stack have in common: shapes, optimizer, schedule, number of rows, sizes of batches."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in job.network.state_dict().items()}
-    shared = {key: config[key] for key in ("model", "optimizer", "scheduler", "trainer", "training", "select")}
+    components, optimizer = job.components, job.components.optimizer
     if may_differ(job):
-        shared["optimizer"] = {key: value for key, value in config["optimizer"].items() if key not in OWN}
+        optimizer = {key: value for key, value in optimizer.items() if key not in OWN}
+    asked = [components.model, optimizer, components.scheduler, job.decay_on, job.groups, job.epochs, asdict(job.rule),
+             settings.trainer.arguments, settings.threads]  # fmt: skip
+    shapes = {name: tuple(tensor.shape) for name, tensor in job.network.state_dict().items()}
     kinds = [_name(type(module)) for module in job.network.modules()]
     weighted = job.dataset.train.weight is not None
     rows = (len(job.dataset.val), sizes(job), job.dataset.sampler, job.dataset.task.n_classes, weighted)
-    return json.dumps([shared, shapes, kinds, rows], sort_keys=True, default=str)
+    return json.dumps([asked, shapes, kinds, rows], sort_keys=True, default=str)
 
 
-def kind_key(config: Mapping[str, Any], job: Job) -> str:
+def kind_key(job: Job) -> str:
     """Return what jobs of one kind have in common: objectives that differ in buffers and own parameters alone."""
-    objective = job.objective
+    components, objective = job.components, job.objective
     numeric = objective.loss.stackable == "all"
     parts = {
-        "loss": _structure(config["loss"], objective.loss if numeric else None),
-        "weighting": _structure(config["weighting"], objective.weighting),
+        "loss": _structure(components.loss, objective.loss if numeric else None),
+        "weighting": _structure(components.weighting, objective.weighting),
         "regularizer": {
-            name: _structure(node, objective.regularizers[name]) for name, node in config["regularizer"].items()
+            name: _structure(node, objective.regularizers[name]) for name, node in components.regularizers.items()
         },
     }
     return json.dumps(parts, default=str)

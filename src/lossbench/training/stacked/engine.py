@@ -15,8 +15,9 @@ from torch import Tensor
 
 from lossbench import randomness
 from lossbench.evaluation import metrics
+from lossbench.evaluation.catalogue import names_for
 from lossbench.models.network import Network
-from lossbench.objective.objective import told_of
+from lossbench.objective.objective import reported_terms
 from lossbench.objective.regularizer import weight_names
 from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
@@ -66,7 +67,7 @@ def fit(
             break
     seconds = (time.perf_counter() - start) / len(jobs)
     results = stack.results(seconds)
-    return [results[place] for place in np.argsort(order)]
+    return [results[index] for index in np.argsort(order)]
 
 
 class _Stack:
@@ -90,7 +91,7 @@ class _Stack:
         self.failures: list[Diverged | None] = [None] * len(jobs)
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
         self.kept: list[Tensor] | None = None
-        self.names = metrics.names_for(jobs[0].dataset.task.n_classes, ece=False)
+        self.names = names_for(jobs[0].dataset.task.n_classes, per_epoch=True)
         self.means: list[tuple[list[str], Tensor]] = []
         self.ones = torch.ones(len(jobs), dtype=jobs[0].dtype, device=device)
 
@@ -105,20 +106,22 @@ class _Stack:
         for x, target, row_weights in self.batches.epoch(epoch):
             self.optimizer.zero_grad()
             terms = self._terms(x, target, row_weights, noise)
-            torch.cat([found["objective"] for found in terms]).backward(self.ones)
+            torch.cat([by_name["objective"] for by_name in terms]).backward(self.ones)
             if self.clip is not None:
                 self.clip(len(self.jobs), list(self._trained()))
             self.optimizer.step()
             self._act()
-            told = [told_of(found) for found in terms]
+            reported = [reported_terms(by_name) for by_name in terms]
             with torch.no_grad():
-                values = torch.cat([value for found in told for value in found.values()])
+                values = torch.cat([value for by_name in reported for value in by_name.values()])
             n_rows = target.shape[1]
             sums = values.double() * n_rows if sums is None else sums.add_(values, alpha=n_rows)
             seen += n_rows
         assert sums is not None
-        by_kind = (sums / seen).split([sum(map(len, found.values())) for found in told])
-        self.means = [(list(found), means.view(len(found), -1).T) for found, means in zip(told, by_kind, strict=True)]
+        by_kind = (sums / seen).split([sum(map(len, by_name.values())) for by_name in reported])
+        self.means = [
+            (list(by_name), means.view(len(by_name), -1).T) for by_name, means in zip(reported, by_kind, strict=True)
+        ]
 
     def _terms(
         self, x: Tensor, target: Tensor, row_weights: Tensor | None, noise: Sequence[torch.Generator]
@@ -139,7 +142,7 @@ class _Stack:
                 strict=True,
             )
         )
-        found = []
+        by_kind = []
         losses = mean_losses(self.objectives, parts)
         for objective, rows, loss, seen in zip(self.objectives, self.slices, losses, parts, strict=True):
             terms = {"loss": loss}
@@ -156,17 +159,17 @@ class _Stack:
                     input_gradient if objective.differentiates_inputs else None,
                 )
             terms["objective"] = reduce(torch.add, terms.values())
-            found.append(terms)
-        return found
+            by_kind.append(terms)
+        return by_kind
 
     def _act(self) -> None:
         """Let the objectives that do so move parameters after an optimizer step."""
         for objective, rows in zip(self.objectives, self.slices, strict=True):
             if objective.acts_after_step:
                 trained = {name: weight for name, weight in self.weights.items() if weight.requires_grad}
-                own = {name: weight.detach()[rows] for name, weight in trained.items()}
-                rates = {name: self.optimizer.rates(f"network.{name}", rows) for name in own}
-                objective.after_step(own, rates)
+                moving = {name: weight.detach()[rows] for name, weight in trained.items()}
+                rates = {name: self.optimizer.rates(f"network.{name}", rows) for name in moving}
+                objective.after_step(moving, rates)
 
     def _masks(self, n_rows: int, noise: Sequence[torch.Generator]) -> list[Tensor]:
         template = self.network.template
@@ -220,25 +223,25 @@ class _Stack:
     @torch.no_grad()
     def _validate(self) -> dict[str, NDArray[np.float64]]:
         """Return the validation figures, (R,) each, by key."""
-        found: list[dict[str, NDArray[np.float64]]] = []
+        parts: list[dict[str, NDArray[np.float64]]] = []
         for objective, rows in zip(self.objectives, self.slices, strict=True):
             # As the ordinary run does: a loss of a whole batch may need memory for every pair of rows.
             block = 65_536 if objective.template.loss.pointwise else 4_096
             for start in range(rows.start, rows.stop, self.together):
                 part = slice(start, min(start + self.together, rows.stop))
-                own = slice(part.start - rows.start, part.stop - rows.start)
+                in_kind = slice(part.start - rows.start, part.stop - rows.start)
                 x, target = self.batches.val(part)
                 scores, losses = [], []
                 for block_x, block_y in zip(x.split(block, dim=2), target.split(block, dim=1), strict=True):
                     block_scores, features = self.network(block_x, rows=part)
-                    means = objective.mean_loss(block_scores, features, block_y, rows=own)
+                    means = objective.mean_loss(block_scores, features, block_y, rows=in_kind)
                     scores.append(block_scores)
                     losses.append(means.double() * block_y.shape[1])
-                probs = objective.probs(torch.cat(scores, dim=1).double(), own)
+                probs = objective.probs(torch.cat(scores, dim=1).double(), in_kind)
                 values = metrics.compute(target.cpu().numpy(), probs.cpu().numpy(), self.names)
                 loss = (torch.stack(losses).sum(dim=0) / target.shape[1]).cpu().numpy()
-                found.append({"val/loss": loss, **{f"val/{name}": value for name, value in values.items()}})
-        return {key: np.concatenate([part[key] for part in found]) for key in found[0]}
+                parts.append({"val/loss": loss, **{f"val/{name}": value for name, value in values.items()}})
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
     def _rows(self, epoch: int, figures: Mapping[str, NDArray[np.float64]]) -> list[dict[str, float]]:
         """Return one row of history per replicate, with the ordinary run's keys in its order."""
@@ -274,24 +277,24 @@ class _Stack:
     def results(self, seconds: float) -> list[Fit | Diverged]:
         """Put every job's selected parameters into its network and objective."""
         states: list[dict[str, Tensor]] = [{} for _ in self.jobs]
-        for place, (name, tensor, rows) in enumerate(self._state()):
-            final = (tensor.detach() if self.kept is None else self.kept[place]).cpu()
-            for own, number in enumerate(range(len(self.jobs))[rows]):
-                states[number][name] = final[own]
-        found: list[Fit | Diverged] = []
+        for index, (name, tensor, rows) in enumerate(self._state()):
+            final = (tensor.detach() if self.kept is None else self.kept[index]).cpu()
+            for index_in_rows, number in enumerate(range(len(self.jobs))[rows]):
+                states[number][name] = final[index_in_rows]
+        results: list[Fit | Diverged] = []
         for number, (job, state, history) in enumerate(zip(self.jobs, states, self.histories, strict=True)):
             failure, epoch = self.failures[number], int(self.selection.epoch[number])
             if failure is None and epoch < 0:
                 failure = Diverged(f"{job.rule.metric} was undefined in every epoch, so no epoch can be selected")
             if failure is not None:
                 failure.history = history
-                found.append(failure)
+                results.append(failure)
                 continue
             _load(job.network, "network.", state)
             _load(job.objective, "objective.", state)
             job.objective.at_epoch(epoch)
-            found.append(Fit(epoch, len(history), history, seconds))
-        return found
+            results.append(Fit(epoch, len(history), history, seconds))
+        return results
 
 
 @torch.no_grad()

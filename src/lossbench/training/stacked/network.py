@@ -121,11 +121,11 @@ class StackedNetwork:
         return self._alone(name, layer, x.transpose(1, 2), training, rows).transpose(1, 2)
 
     def _linear(self, name: str, x: Tensor, rows: slice) -> Tensor:
-        weight, bias = self._own(f"{name}.weight", rows), self._own(f"{name}.bias", rows)
+        weight, bias = self._parameter(f"{name}.weight", rows), self._parameter(f"{name}.bias", rows)
         assert weight is not None
         return weight.bmm(x) if bias is None else torch.baddbmm(bias.unsqueeze(2), weight, x)
 
-    def _own(self, name: str, rows: slice) -> Tensor | None:
+    def _parameter(self, name: str, rows: slice) -> Tensor | None:
         """Return some replicates' parameter; of all the tensor itself, as a slice's gradient would be copied."""
         parameter = self.parameters.get(name)
         return parameter if parameter is None or rows == ALL else parameter[rows]
@@ -151,19 +151,19 @@ class StackedNetwork:
         return self._scaled(name, flat.view(n_rows, n_replicates, width).permute(1, 2, 0), rows)
 
     def _scaled(self, name: str, x: Tensor, rows: slice) -> Tensor:
-        weight, bias = self._own(f"{name}.weight", rows), self._own(f"{name}.bias", rows)
+        weight, bias = self._parameter(f"{name}.weight", rows), self._parameter(f"{name}.bias", rows)
         x = x if weight is None else x * weight.unsqueeze(2)
         return x if bias is None else x + bias.unsqueeze(2)
 
     def _alone(self, name: str, layer: nn.Module, x: Tensor, training: bool, rows: slice) -> Tensor:
         """Run a layer (N, H) -> (N, .) of any other kind."""
         layer.train(training)
-        own = {
+        tensors = {
             key.removeprefix(f"{name}."): tensor[rows]
             for key, tensor in (self.parameters | self.buffers).items()
             if key.startswith(f"{name}.")
         }
-        return vmap(lambda state, batch: functional_call(layer, state, (batch,)))(own, x)
+        return vmap(lambda state, batch: functional_call(layer, state, (batch,)))(tensors, x)
 
     def _whole(self, x: Tensor, masks: Sequence[Tensor], training: bool, rows: slice) -> tuple[Tensor, Tensor | None]:
         module = _Propagated(self.template).train(training)
@@ -173,8 +173,8 @@ class StackedNetwork:
             scores, features = functional_call(module, state, (x, masks))
             return (scores,) if features is None else (scores, features)
 
-        found = vmap(one)(state, x, list(masks))
-        return found[0], found[1] if len(found) > 1 else None
+        outputs = vmap(one)(state, x, list(masks))
+        return outputs[0], outputs[1] if len(outputs) > 1 else None
 
 
 class _Propagated(nn.Module):

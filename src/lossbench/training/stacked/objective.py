@@ -129,15 +129,15 @@ class StackedObjective:
             Called with the sum of the mean losses; returns its gradient in ``x``, differentiable.
         """
         gradient = None if input_gradient is None else target.shape[1] * input_gradient(loss.sum())
-        given = (dict(weights), x, features, scores, target, gradient, row_weights)
-        terms: dict[str, Tensor] = self._each(_Penalties, slice(None), *given)
+        arguments = (dict(weights), x, features, scores, target, gradient, row_weights)
+        terms: dict[str, Tensor] = self._each(_Penalties, slice(None), *arguments)
         return terms
 
     def after_step(self, weights: Mapping[str, Tensor], rates: Mapping[str, Tensor]) -> None:
         """Project own parameters and shrink the networks' weights, in place, after an optimizer step."""
         with torch.no_grad():
-            own, moved = self._each(_AfterStep, slice(None), dict(weights), dict(rates))
-            for name, value in own.items():
+            projected, moved = self._each(_AfterStep, slice(None), dict(weights), dict(rates))
+            for name, value in projected.items():
                 self.parameters[f"loss.{name}"].copy_(value)
             for name, value in moved.items():
                 weights[name].copy_(value)
@@ -147,7 +147,7 @@ class StackedObjective:
         module = kind(self.template)
         state = {f"objective.{name}": tensor[rows] for name, tensor in (self.parameters | self.buffers).items()}
         return vmap(
-            lambda state, *given: functional_call(module, state, given),
+            lambda state, *rest: functional_call(module, state, rest),
             in_dims=(0, *(None if argument is None else 0 for argument in arguments)),
         )(state, *arguments)
 
@@ -168,8 +168,8 @@ def mean_losses(objectives: Sequence[StackedObjective], seen: Sequence[Seen]) ->
     means = torch.cat(alike).view(-1, n_rows).sum(dim=1) / n_rows if alike else torch.empty(0)
     parts = iter(means.split([len(losses) // n_rows for losses in alike]))
     return [
-        objective.mean_loss(*own) if losses is None else next(parts)
-        for objective, own, losses in zip(objectives, seen, summands, strict=True)
+        objective.mean_loss(*of_kind) if losses is None else next(parts)
+        for objective, of_kind, losses in zip(objectives, seen, summands, strict=True)
     ]
 
 

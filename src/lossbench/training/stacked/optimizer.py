@@ -56,10 +56,10 @@ class StackedOptimizer:
     def __init__(self, jobs: Sequence[Job], trained: Sequence[tuple[str, Tensor, slice]]) -> None:
         self._jobs = jobs
         self._rule = jobs[0].rule
-        given = [repr((getattr(job.optimizer, "keywords", {}), job.decay_on, job.groups)) for job in jobs]
+        texts = [repr((getattr(job.optimizer, "keywords", {}), job.decay_on, job.groups)) for job in jobs]
         plateau = getattr(jobs[0].scheduler, "func", jobs[0].scheduler) is lr_scheduler.ReduceLROnPlateau
-        self._together = not plateau and len(set(given)) == 1
-        plans = _plans(jobs, given)
+        self._together = not plateau and len(set(texts)) == 1
+        plans = _plans(jobs, texts)
         self._leaves = [
             _Leaf(name, tensor, rows, [plan[name] for plan in plans[rows]])
             for name, tensor, rows in trained
@@ -71,11 +71,11 @@ class StackedOptimizer:
             clock = _Clock(self._optimizer, build_scheduler(jobs[0], self._optimizer))
             self._clocks = [clock] * len(jobs)
         else:
-            made: dict[object, _Clock] = {}
+            clocks: dict[object, _Clock] = {}
             for number, (job, plan) in enumerate(zip(jobs, plans, strict=True)):
                 key = number if plateau else id(plan)
-                made[key] = made.get(key) or _Clock.alone(job, plan)
-                self._clocks.append(made[key])
+                clocks[key] = clocks.get(key) or _Clock.alone(job, plan)
+                self._clocks.append(clocks[key])
         self._read_rates()
 
     def zero_grad(self) -> None:
@@ -101,8 +101,8 @@ class StackedOptimizer:
         if self._jobs[0].scheduler is None:
             return
         for clock in dict.fromkeys(self._clocks):
-            own = self._clocks.index(clock)
-            step_scheduler(clock.scheduler, {key: values[own] for key, values in figures.items()}, self._rule)
+            number = self._clocks.index(clock)
+            step_scheduler(clock.scheduler, {key: values[number] for key, values in figures.items()}, self._rule)
         self._read_rates()
 
     def rates(self, name: str, replicates: slice) -> Tensor:
@@ -118,8 +118,8 @@ class StackedOptimizer:
     def _read_rates(self) -> None:
         for leaf in self._leaves:
             rates = [
-                float(clock.optimizer.param_groups[own["group"]]["lr"])
-                for clock, own in zip(self._clocks[leaf.rows], leaf.settings, strict=True)
+                float(clock.optimizer.param_groups[settings["group"]]["lr"])
+                for clock, settings in zip(self._clocks[leaf.rows], leaf.settings, strict=True)
             ]
             leaf.rates = torch.tensor(rates, dtype=torch.float64, device=leaf.tensor.device)
 
@@ -133,7 +133,7 @@ class _Leaf:
         self.rows = rows
         self.settings = settings
         self.rates = torch.empty(0)
-        decays = [float(own.get("weight_decay", 0.0)) for own in settings]
+        decays = [float(each.get("weight_decay", 0.0)) for each in settings]
         self._decays = torch.tensor(decays, dtype=torch.float64, device=tensor.device) if any(decays) else None
 
     def column(self, values: Tensor) -> Tensor:
@@ -162,22 +162,22 @@ class _Clock:
 
     @classmethod
     def alone(cls, job: Job, plan: Mapping[str, Settings]) -> _Clock:
-        rates = {own["group"]: own["lr"] for own in plan.values()}
+        rates = {settings["group"]: settings["lr"] for settings in plan.values()}
         holder = torch.optim.SGD([{"params": [torch.zeros(1)], "lr": rates[group]} for group in sorted(rates)])
         scheduler = build_scheduler(job, holder)
         holder.step()  # moves nothing; a scheduler warns of an optimizer that has not stepped before it
         return cls(holder, scheduler)
 
 
-def _plans(jobs: Sequence[Job], given: Sequence[str]) -> list[dict[str, Settings]]:
+def _plans(jobs: Sequence[Job], texts: Sequence[str]) -> list[dict[str, Settings]]:
     """Return each job's optimizer settings by parameter, and the number of its group; equal ones are one object."""
-    made: dict[object, dict[str, Settings]] = {}
+    plan_of: dict[object, dict[str, Settings]] = {}
     plans = []
-    for job, text in zip(jobs, given, strict=True):
+    for job, text in zip(jobs, texts, strict=True):
         key = text, tuple(name for name, _ in job.objective.named_parameters())
-        if key not in made:
-            made[key] = _plan(job)
-        plans.append(made[key])
+        if key not in plan_of:
+            plan_of[key] = _plan(job)
+        plans.append(plan_of[key])
     return plans
 
 
@@ -195,15 +195,18 @@ def _groups(leaves: Sequence[_Leaf], *, together: bool) -> list[dict[str, Any]]:
     """Return the parameter groups of one optimizer over all leaves."""
     groups: list[tuple[Settings, list[Tensor]]] = []
     for leaf in leaves:
-        own = dict(leaf.settings[0])
+        wanted = dict(leaf.settings[0])
         if not together:
-            own |= {"group": 0, **{key: value for key, value in (("lr", 1.0), ("weight_decay", 0.0)) if key in own}}
-        known = next((members for settings, members in groups if settings == own), None)
-        if known is None:
-            groups.append((own, [leaf.tensor]))
+            wanted |= {
+                "group": 0,
+                **{key: value for key, value in (("lr", 1.0), ("weight_decay", 0.0)) if key in wanted},
+            }
+        present = next((tensors for settings, tensors in groups if settings == wanted), None)
+        if present is None:
+            groups.append((wanted, [leaf.tensor]))
         else:
-            known.append(leaf.tensor)
+            present.append(leaf.tensor)
     return [
-        {"params": members, **{key: value for key, value in settings.items() if key != "group"}}
-        for settings, members in groups
+        {"params": tensors, **{key: value for key, value in settings.items() if key != "group"}}
+        for settings, tensors in groups
     ]

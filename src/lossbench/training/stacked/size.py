@@ -56,7 +56,7 @@ def _cells_of_row(job: Job) -> int:
     """Count the numbers that one row becomes on its way through the network."""
     counts = [job.dataset.task.n_features]
 
-    def count(module: nn.Module, given: tuple[object, ...], output: object) -> None:
+    def count(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         if isinstance(output, Tensor):
             counts.append(output.numel() // 2)
 
