@@ -103,9 +103,9 @@ def evidence() -> Callable[..., Evidence]:
             for shard in shards:
                 writer.write_table(pa.Table.from_pandas(shard.reindex(columns=schema.names), schema=schema))
         frame = pd.DataFrame(rows)
-        table = leaderboard(frame, "test/auroc", **compare)
+        board = leaderboard(frame, "test/auroc", **compare)
         known = {} if names is None else dict.fromkeys(data, names)
-        return Evidence(frame, table, history=histories.get, predictions=Predictions([buffer.getvalue()]), names=known)
+        return Evidence(frame, board, history=histories.get, predictions=Predictions([buffer.getvalue()]), names=known)
 
     return build
 

@@ -29,21 +29,23 @@ def runs(families: int, gaps: tuple[float, ...] = (0.0, 0.01, 0.3, 0.31)) -> pd.
 
 
 def test_letters_are_the_cliques_of_the_leaderboard() -> None:
-    table = leaderboard(runs(12), "test/auroc").set_index("objective")
+    board = leaderboard(runs(12), "test/auroc")
+    table = board.table.set_index("objective")
     assert table["clique"].tolist() == ["a", "a", "b", "b"]
     best = table["mean_rank"].idxmin()
     assert table.loc[best, "mean_rank"] < 2
     assert table["mean_rank"].mean() == 2.5
-    assert any(note.startswith("ranks over 12 datasets: Not separable: ") for note in table.attrs["notes"])
+    assert any(note.startswith("ranks over 12 datasets: Not separable: ") for note in board.notes)
 
 
 def test_too_few_datasets_have_ranks_and_no_cliques() -> None:
-    table = leaderboard(runs(5), "test/auroc")
+    board = leaderboard(runs(5), "test/auroc")
+    table = board.table
     assert table["mean_rank"].notna().all()
     assert set(table["clique"]) == {""}
     assert (
         "ranks over 5 datasets: 5 independent datasets decide nothing: it takes at least 8 for 4 objectives."
-        in (table.attrs["notes"])
+        in board.notes
     )
 
 
@@ -68,7 +70,7 @@ def test_overlapping_groups_share_letters_and_one_alone_has_its_own() -> None:
 def test_an_objective_without_a_value_on_every_dataset_has_no_rank() -> None:
     frame = runs(8)
     frame = frame.drop(index=frame.index[(frame["objective"] == "mse") & (frame["params.data"] == "data3")])
-    table = leaderboard(frame, "test/auroc").set_index("objective")
+    table = leaderboard(frame, "test/auroc").table.set_index("objective")
     assert np.isnan(table.loc["mse", "mean_rank"])
     assert table["mean_rank"].notna().sum() == 3
     assert ranks(frame, "metrics.test/auroc", NAMES, True) is None  # without families there is nothing to rank over

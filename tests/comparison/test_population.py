@@ -62,7 +62,7 @@ def wide(frame: pd.DataFrame) -> pd.Series:
 
 
 def focal(frame: pd.DataFrame) -> dict[str, float]:
-    table = leaderboard(frame, "test/auroc")
+    table = leaderboard(frame, "test/auroc").table
     (found,) = table[table["objective"] == "focal"].to_dict("records")
     return found
 
@@ -94,7 +94,7 @@ def test_splits_of_one_table(how: dict) -> None:
     d = wide(frame)
     t = d.mean() / (d.std() * (1 / 8 + 0.25) ** 0.5)
     assert focal(frame)["p"] == pytest.approx(2 * stats.t.sf(abs(t), 7), abs=1e-10)
-    assert any("approximate" in line for line in leaderboard(frame, "test/auroc").attrs["protocol"])
+    assert any("approximate" in line for line in leaderboard(frame, "test/auroc").protocol)
 
 
 def test_splits_without_their_sizes_are_described_only() -> None:
@@ -140,25 +140,26 @@ def test_several_datasets_give_one_value_each() -> None:
     assert found["difference"] == pytest.approx(d.mean())
     assert found["mean"] == pytest.approx(table["focal"].mean())
     assert found["pairs"] == 21
-    few = leaderboard(frame[frame["order"] < 5], "test/auroc")
+    board = leaderboard(frame[frame["order"] < 5], "test/auroc")
+    few = board.table
     assert set(few["verdict"].dropna()) == {"not separable"}
-    assert any("too few datasets: 5, and it takes at least 6" in line for line in few.attrs["protocol"])
+    assert any("too few datasets: 5, and it takes at least 6" in line for line in board.protocol)
     assert isinstance(population(frame.assign(role="run"), "test/auroc").test, Wilcoxon)
-    lacking = leaderboard(frame.drop(index=frame.index[frame["objective"] == "focal · c"]), "test/auroc")
-    assert "focal has values on 6 of 7 datasets alone: its mean is over those" in lacking.attrs["notes"]
+    board = leaderboard(frame.drop(index=frame.index[frame["objective"] == "focal · c"]), "test/auroc")
+    assert "focal has values on 6 of 7 datasets alone: its mean is over those" in board.notes
 
 
 def test_runs_that_do_not_say() -> None:
     frame = sweep(claim=None)
     assert population(frame, "test/auroc").kind == "unknown"
-    assert any("do not say" in line for line in leaderboard(frame, "test/auroc").attrs["protocol"])
+    assert any("do not say" in line for line in leaderboard(frame, "test/auroc").protocol)
     assert population(sweep(claim=None, folds=(0, 1)), "test/auroc").test is None
 
 
 def test_the_order_of_runs_does_not_matter() -> None:
     frame = sweep(objectives=("cross_entropy", "focal", "mse"))
-    first = leaderboard(frame, "test/auroc")
-    again = leaderboard(frame.sample(frac=1, random_state=1).reset_index(drop=True), "test/auroc")
+    first = leaderboard(frame, "test/auroc").table
+    again = leaderboard(frame.sample(frac=1, random_state=1).reset_index(drop=True), "test/auroc").table
     pd.testing.assert_frame_equal(first, again)
 
 

@@ -46,7 +46,7 @@ def test_it_agrees_with_the_leaderboard(runs: Table) -> None:
         *[(name, seed, (seed * 7 + len(name) * 3) % 11 / 11) for name in ("focal", "mse") for seed in range(9)]
     )
     found = summaries(frame, baseline="mse")
-    for row in leaderboard(frame, "test/auroc", baseline="mse").to_dict("records"):
+    for row in leaderboard(frame, "test/auroc", baseline="mse").table.to_dict("records"):
         summary = found[row["objective"]]
         assert summary["test/auroc"] == pytest.approx(row["mean"], abs=1e-15)
         assert summary["sd/test/auroc"] == pytest.approx(row["sd"], abs=1e-15)

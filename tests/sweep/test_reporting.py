@@ -142,8 +142,7 @@ def test_output_is_for_reports_alone(mlruns: Path, capsys: pytest.CaptureFixture
 def test_a_path_is_made_of_letters(store: Store, sweep: str) -> None:
     found = answer(store, sweep)
     assert isinstance(found, Answer)
-    odd = replace(found, table=found.table.copy())
-    odd.table.attrs["metric"] = "test/../../recall/<a b>"
+    odd = replace(found, leaderboard=replace(found.leaderboard, metric="test/../../recall/<a b>"))
     assert reporting.report_path(store, [sweep], odd).name == f"demo-{sweep[:8]}-test-..-..-recall-a-b.html"
     assert reporting.report_path(store, [sweep], odd).parent == store.mlruns / "reports"
 

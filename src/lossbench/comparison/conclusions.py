@@ -46,7 +46,7 @@ def protocol(judged: Judged, baseline: str | None, rope: float | None) -> list[s
     return lines
 
 
-def conclusions(table: pd.DataFrame, judged: Judged) -> list[str]:
+def conclusions(table: pd.DataFrame, judged: Judged, metric: str, baseline: str | None) -> list[str]:
     """Return the answer: what won and by how much, what cannot be told apart, what more seeds would settle."""
     if judged.best is None:
         return ["No objective has a value."]
@@ -55,12 +55,11 @@ def conclusions(table: pd.DataFrame, judged: Judged) -> list[str]:
         return [f"{judged.best} is the only objective with a value: there is nothing to compare."]
     if judged.population.test is None:
         return [f"{judged.best} has the best mean; whether that is more than chance is not judged."]
-    return [_won(table, rows, judged), _inseparable(table, rows, judged), _more(judged)]
+    return [_won(rows, judged, metric, baseline), _inseparable(rows, judged, baseline), _more(judged)]
 
 
-def _won(table: pd.DataFrame, rows: pd.DataFrame, judged: Judged) -> str:
+def _won(rows: pd.DataFrame, judged: Judged, metric: str, baseline: str | None) -> str:
     best = rows.loc[str(judged.best)].to_dict()
-    metric, baseline = table.attrs["metric"], table.attrs["baseline"]
     gap = ""
     if baseline is not None and judged.best != baseline and not math.isnan(best["difference"]):
         interval = "" if math.isnan(best["low"]) else f", 95% interval {best['low']:+.4g} to {best['high']:+.4g}"
@@ -78,8 +77,7 @@ def _won(table: pd.DataFrame, rows: pd.DataFrame, judged: Judged) -> str:
     return f"What won is a set of {len(won)} that cannot be separated: {_names(won)}; {leads}."
 
 
-def _inseparable(table: pd.DataFrame, rows: pd.DataFrame, judged: Judged) -> str:
-    baseline = table.attrs["baseline"]
+def _inseparable(rows: pd.DataFrame, judged: Judged, baseline: str | None) -> str:
     if not judged.comparisons:
         rest = rows.index[~rows["won"] & rows["mean"].notna()].tolist()
         return f"{_names(rest)} did worse than {judged.best}." if rest else "No objective can be told from the best."

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import bootstrap, chi2, norm, trim_mean
 from scipy.stats import t as student
 
-from lossbench.comparison.pairs import LABEL, Matched, pairing, values
+from lossbench.comparison.pairs import LABEL, Matched, finished, pairing, values
 from lossbench.comparison.population import SEED, Population, population
 from lossbench.comparison.verdicts import ALPHA, Judgement, PairedTest, all_pairs, judge, seeds_needed, winners
 
@@ -72,7 +72,8 @@ def judged(
     rope
         Half-width of the region of practical equivalence; None for none.
     """
-    jobs = runs[(runs["role"] == "run") & (runs["status"] == "FINISHED") & runs[column].notna()]
+    jobs = finished(runs)
+    jobs = jobs[jobs[column].notna()]
     about = population(jobs, column.removeprefix("metrics."), by)
     means = values(jobs, [column], by)[column]
     # Without seeds a run has no partner.

@@ -17,6 +17,16 @@ LABEL = "label"
 DEFAULT_BASELINE = "cross_entropy"
 
 
+def jobs_of(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that were trained, which references were not."""
+    return runs[runs["role"] == "run"]
+
+
+def finished(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that were trained to their end."""
+    return runs[(runs["role"] == "run") & (runs["status"] == "FINISHED")]
+
+
 def column_of(runs: pd.DataFrame, name: str) -> str:
     """Return the column that a person means by a name: its own, or that of a param or metric.
 
@@ -115,10 +125,9 @@ def values(runs: pd.DataFrame, columns: Sequence[str], by: Sequence[str] = ("obj
     columns
         Metric columns.
     """
-    finished = runs[(runs["role"] == "run") & (runs["status"] == "FINISHED")]
-    keys = pairing(runs, by)
+    jobs, keys = finished(runs), pairing(runs, by)
     # A missing fold is a value like any other: pandas would drop those rows.
-    filled = finished.assign(**{key: finished[key].astype(object).where(finished[key].notna(), "") for key in keys})
+    filled = jobs.assign(**{key: jobs[key].astype(object).where(jobs[key].notna(), "") for key in keys})
     return filled.groupby([LABEL, *keys], sort=False)[list(columns)].mean()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lossbench.comparison.pairs import LABEL, baseline_of, differences, labelled, values
+from lossbench.comparison.pairs import LABEL, baseline_of, differences, finished, jobs_of, labelled, values
 
 
 def summaries(runs: pd.DataFrame, baseline: str | None = None) -> dict[str, dict[str, float]]:
@@ -32,11 +32,10 @@ def summaries(runs: pd.DataFrame, baseline: str | None = None) -> dict[str, dict
     >>> summaries(frame, baseline="a")["b"]
     {'test/f1': 1.0, 'difference/test/f1': 0.25, 'n': 1.0}
     """
-    frame = labelled(runs[runs["role"] == "run"])
+    frame = labelled(jobs_of(runs))
     base = baseline_of(list(dict.fromkeys(frame[LABEL])), baseline)
     columns = [name for name in frame.columns if name.startswith("metrics.")]
-    finished = frame[frame["status"] == "FINISHED"]
-    grouped = finished.groupby("objective")[columns]
+    grouped = finished(frame).groupby("objective")[columns]
     means, spreads, counts, n = grouped.mean(), grouped.std(), grouped.count(), grouped.size()
     gaps = pd.DataFrame() if base is None else _gaps(frame, columns, base)
     failed = frame[frame["status"] == "FAILED"].groupby("objective").size()

@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
-from lossbench.comparison.leaderboard import leaderboard, per_dataset
-from lossbench.comparison.pairs import LABEL, keys_of_added, labelled
+from lossbench.comparison.leaderboard import Leaderboard, leaderboard
+from lossbench.comparison.pairs import LABEL, jobs_of, keys_of_added, labelled
 from lossbench.comparison.report import render
-from lossbench.comparison.report.budgets import Tuning, add_budgets, joined
+from lossbench.comparison.report.budgets import Tuning, joined, with_budgets
 from lossbench.evaluation.catalogue import BESIDE, from_text
 from lossbench.tracking import read, ui
 from lossbench.tracking.artifacts import read_artifact
@@ -36,16 +36,12 @@ class Answer:
     ----------
     runs
         One row per job or reference, as :func:`lossbench.tracking.read.runs` returns them.
-    table
-        The leaderboard.
+    leaderboard
+        Of those runs.
     failures
         Jobs that did not finish.
     left_out
         (overrides, reason) of jobs whose components cannot serve the task or each other.
-    by
-        What is compared.
-    by_dataset
-        The leaderboard of each dataset, where there are several.
     report
         Where the report lies, once it is written.
     tuning
@@ -53,31 +49,28 @@ class Answer:
     """
 
     runs: pd.DataFrame
-    table: pd.DataFrame
+    leaderboard: Leaderboard
     failures: pd.DataFrame
     left_out: Sequence[tuple[str, str]]
-    by: Sequence[str] = ("objective",)
-    by_dataset: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     report: Path | None = None
     tuning: Tuning | None = None
 
     @property
-    def metric(self) -> str:
-        return str(self.table.attrs["metric"])
+    def table(self) -> pd.DataFrame:
+        return self.leaderboard.table
 
     @property
     def markdown(self) -> str:
-        return render.to_markdown(self.table, **self._beside)
+        return render.to_markdown(self.leaderboard, **self._beside)
 
     def show(self, console: Console) -> None:
-        render.show(self.table, **self._beside, console=console)
+        render.show(self.leaderboard, **self._beside, console=console)
 
     @property
     def _beside(self) -> dict[str, Any]:
         return {
             "failures": self.failures,
             "left_out": self.left_out,
-            "by_dataset": self.by_dataset,
             "settings": [] if self.tuning is None else self.tuning.settings,
         }
 
@@ -111,7 +104,7 @@ def answer(
     added = {name: facts for tags in tags_of_sweeps for name, facts in from_text(tags.get(_ADDED, "{}")).items()}
     found = [read.runs(store, sweep, filter=filter) for sweep in sweeps or (None,)]
     runs = pd.concat([part for part in found if len(part)], ignore_index=True) if any(map(len, found)) else found[0]
-    if not (runs["role"] == "run").any():
+    if jobs_of(runs).empty:
         return None
     told = tags.get("lossbench.metric", "test/auroc")
     judged, note = _judged(runs, metric or told, given=metric is not None)
@@ -120,24 +113,26 @@ def answer(
     # What a sweep was told of its own metric holds for no other.
     of_told = tags if judged.split("/", 1)[-1] == told.split("/", 1)[-1] else {}
     region = of_told.get("lossbench.rope")
-    how: dict[str, Any] = {
-        "by": by,
-        "baseline": baseline or _baseline(runs, tags, by),
-        "better": better or of_told.get("lossbench.direction"),
-        "rope": float(region) if rope is None and region is not None else rope,
-        "added": added,
-    }
-    table = leaderboard(runs, judged, show=beside, **how)
-    table.attrs["notes"] += note
+    board = leaderboard(
+        runs,
+        judged,
+        by=by,
+        baseline=baseline or _baseline(runs, tags, by),
+        show=beside,
+        better=better or of_told.get("lossbench.direction"),
+        rope=float(region) if rope is None and region is not None else rope,
+        added=added,
+    )
+    board = replace(board, notes=(*board.notes, *note))
     left_out = [entry for sweep in sweeps for entry in read.left_out(store, sweep)]
     tunings = [_tuning(store, sweep) for sweep in sweeps]
     tuning = joined([each for each in tunings if each is not None])
     if tuning is not None:
-        jobs = labelled(runs[runs["role"] == "run"], by)
-        add_budgets(table, tuning, dict(zip(jobs["objective"], jobs[LABEL], strict=True)))
+        jobs = labelled(jobs_of(runs), by)
+        board = with_budgets(board, tuning, dict(zip(jobs["objective"], jobs[LABEL], strict=True)))
         if (jobs["seeds"] == "splits").any():
-            table.attrs["notes"].append(_SAME_TABLE)
-    return Answer(runs, table, read.failures(runs), left_out, by, per_dataset(runs, judged, **how), tuning=tuning)
+            board = replace(board, notes=(*board.notes, _SAME_TABLE))
+    return Answer(runs, board, read.failures(runs), left_out, tuning=tuning)
 
 
 def _tuning(store: Store, sweep: str) -> Tuning | None:
@@ -151,7 +146,7 @@ def _tuning(store: Store, sweep: str) -> Tuning | None:
 def _baseline(runs: pd.DataFrame, tags: Mapping[str, str], by: Sequence[str]) -> str | None:
     """Return the baseline that a sweep was told, unless another comparison has no such label."""
     told = tags.get("lossbench.baseline")
-    return told if told in set(labelled(runs[runs["role"] == "run"], by)[LABEL]) else None
+    return told if told in set(labelled(jobs_of(runs), by)[LABEL]) else None
 
 
 def _judged(runs: pd.DataFrame, metric: str, given: bool) -> tuple[str, list[str]]:
@@ -167,4 +162,4 @@ def _judged(runs: pd.DataFrame, metric: str, given: bool) -> tuple[str, list[str
 
 def chart_link(store: Store, sweep: str, found: Answer) -> str:
     """Return the link that opens MLflow's chart view of the sweep's objectives, best first."""
-    return ui.chart(store, sweep, found.metric, found.table.attrs["direction"])
+    return ui.chart(store, sweep, found.leaderboard.metric, found.leaderboard.direction)

@@ -134,6 +134,7 @@ def _close(
     console: Console,
 ) -> Answer | None:
     """End every run of the sweep, with its answer where there is one, which is shown before the report is drawn."""
+    from lossbench.comparison.pairs import jobs_of
     from lossbench.comparison.summary import summaries
     from lossbench.sweep.answer import answer
     from lossbench.tracking import read, unfinished
@@ -145,7 +146,7 @@ def _close(
         if again or address.on_server(store.uri):
             unfinished.supersede_doubles(store, record.id, record.objectives.values())
         # Without a finished run there is nothing to rank, and what ended the sweep is what has to be said.
-        if status == "FINISHED" or (read.runs(store, record.id, status="FINISHED")["role"] == "run").any():
+        if status == "FINISHED" or len(jobs_of(read.runs(store, record.id, status="FINISHED"))):
             found = answer(store, record.id)
         if found is None:
             console.print("no job finished")
@@ -162,7 +163,7 @@ def _close(
             found = keep_report(store, record, found, explain=jobs[0].config["compare"]["explain"])
     finally:
         failed = broken or (found is not None and (found.runs["status"] == "FAILED").any())
-        baseline = None if found is None else found.table.attrs["baseline"]
+        baseline = None if found is None else found.leaderboard.baseline
         record.close(
             "FAILED" if status == "FINISHED" and failed else status,
             unfinished="KILLED" if status == "KILLED" else "FAILED",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from lossbench.comparison.pairs import jobs_of
 from lossbench.config import compose
 from lossbench.errors import UserError
 from lossbench.sweep.answer import Answer, chart_link
@@ -109,7 +110,7 @@ def save(made: Report, path: Path) -> Path:
 def report_path(store: Store, sweeps: Sequence[str], found: Answer) -> Path:
     """Return where a report lies unless told otherwise: ``mlruns/reports/<sweep>-<id>-<metric>.html``."""
     names = [str(store.client.get_run(sweep).info.run_name) for sweep in sweeps] or [store.experiment]
-    parts = [*names, *(sweep[:8] for sweep in sweeps), found.metric]
+    parts = [*names, *(sweep[:8] for sweep in sweeps), found.leaderboard.metric]
     return store.mlruns / "reports" / f"{re.sub(r'[^A-Za-z0-9_.]+', '-', '-'.join(parts))[:120].strip('-.')}.html"
 
 
@@ -134,14 +135,12 @@ def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
         said = read_artifact(store, sweep, uri, NAMES_OF_DATA)
         entries: dict[str, dict[str, list[str]]] = json.loads(said) if said else {}
         names |= {data: Names(tuple(of["classes"]), tuple(of["features"])) for data, of in entries.items()}
-    return Evidence(
-        found.runs, found.table, found.by, history, Predictions(sources), names, found.by_dataset, found.tuning
-    )
+    return Evidence(found.runs, found.leaderboard, history, Predictions(sources), names, found.tuning)
 
 
 def _versions(store: Store, runs: pd.DataFrame) -> dict[str, str]:
     """Return the versions and the commit of the first run, as it recorded them."""
-    jobs = runs[runs["role"] == "run"]
+    jobs = jobs_of(runs)
     tags = store.client.get_run((jobs if len(jobs) else runs)["run_id"].iloc[0]).data.tags
     found = {key.removeprefix("version."): value for key, value in tags.items() if key.startswith("version.")}
     commit = tags.get("mlflow.source.git.commit")

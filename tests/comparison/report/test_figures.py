@@ -103,7 +103,7 @@ def test_many_objectives_leave_lines_to_the_best_the_baseline_and_the_last(evide
 
 def test_figures_of_rows_need_rows(evidence: Build) -> None:
     made = evidence(THREE, seeds=2)
-    without = Evidence(made.runs, made.table)
+    without = Evidence(made.runs, made.leaderboard)
     for draw in (
         ranking_curves.roc, ranking_curves.precision_recall, training.training, thresholds.thresholds,
         reliability.reliability, regions.regions, distributions.distributions,

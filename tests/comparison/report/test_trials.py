@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lossbench.comparison.leaderboard import leaderboard
-from lossbench.comparison.report.budgets import Tuning, add_budgets, joined, setting
+from lossbench.comparison.report.budgets import Tuning, joined, setting, with_budgets
 from lossbench.comparison.report.evidence import Evidence
 from lossbench.comparison.report.figures import trials
 from lossbench.comparison.report.page import About, report
@@ -97,21 +97,21 @@ def test_a_setting_says_how_it_did_on_further_seeds() -> None:
 def test_a_leaderboard_shows_the_budget_of_each_objective(runs: Callable[..., pd.DataFrame], tuned: Tuning) -> None:
     rows = [(name, seed, value) for name, value in (("cross_entropy", 0.9), ("focal", 0.8)) for seed in range(3)]
     frame = runs(*rows, references={"Bayes rule": 0.95})
-    table = leaderboard(frame, "test/auroc")
-    assert "trials" not in cells(table)
-    add_budgets(table, tuned, {})
-    assert cells(table)["trials"] == ["", "3", "3 + 1 failed"]
-    assert table.attrs["notes"] == tuned.notes
-    text = to_markdown(table, settings=tuned.settings)
+    untuned = leaderboard(frame, "test/auroc")
+    assert "trials" not in cells(untuned)
+    board = with_budgets(untuned, tuned, {})
+    assert cells(board)["trials"] == ["", "3", "3 + 1 failed"]
+    assert "trials" not in untuned.table
+    assert board.notes == tuple(tuned.notes)
+    text = to_markdown(board, settings=tuned.settings)
     assert "Settings that tuning found" in text
 
 
-def test_budgets_of_one_loss_on_several_data_add_up() -> None:
+def test_budgets_of_one_loss_on_several_data_add_up(runs: Callable[..., pd.DataFrame]) -> None:
     both = tuning(one("focal · iris", [0.5, 0.6]), one("focal · wine", [0.5, None, 0.7]))
-    table = pd.DataFrame({"objective": ["focal"]})
-    table.attrs["notes"] = []
-    add_budgets(table, both, {"focal · iris": "focal", "focal · wine": "focal"})
-    assert table[["trials", "failed_trials"]].to_numpy().tolist() == [[4, 1]]
+    board = leaderboard(runs(("focal", 0, 0.5)), "test/auroc")
+    board = with_budgets(board, both, {"focal · iris": "focal", "focal · wine": "focal"})
+    assert board.table[["trials", "failed_trials"]].to_numpy().tolist() == [[4, 1]]
 
 
 def test_several_sweeps_are_one(tuned: Tuning) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
+
+from lossbench.comparison.leaderboard import Leaderboard
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def add_budgets(table: pd.DataFrame, tuning: Tuning, labels: Mapping[str, str]) -> None:
-    """Add the columns `trials` (finished ones) and `failed_trials` to a leaderboard, and its notes.
+def with_budgets(board: Leaderboard, tuning: Tuning, labels: Mapping[str, str]) -> Leaderboard:
+    """Return a leaderboard with the columns `trials` (finished ones) and `failed_trials`, and with the tuning's notes.
 
     Parameters
     ----------
@@ -140,6 +142,6 @@ def add_budgets(table: pd.DataFrame, tuning: Tuning, labels: Mapping[str, str]) 
     """
     counts = tuning.found.assign(label=tuning.found["objective"].map(lambda name: labels.get(name, name)))
     sums = counts.groupby("label")[["finished", "failed"]].sum()
-    table["trials"] = table["objective"].map(sums["finished"])
-    table["failed_trials"] = table["objective"].map(sums["failed"])
-    table.attrs["notes"] += tuning.notes
+    objectives = board.table["objective"]
+    table = board.table.assign(trials=objectives.map(sums["finished"]), failed_trials=objectives.map(sums["failed"]))
+    return replace(board, table=table, notes=(*board.notes, *tuning.notes))

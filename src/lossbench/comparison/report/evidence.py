@@ -9,11 +9,11 @@ from typing import Literal
 import pandas as pd
 
 from lossbench.comparison.datasets import DATASET
-from lossbench.comparison.pairs import LABEL, labelled, metric_column
+from lossbench.comparison.leaderboard import Leaderboard
+from lossbench.comparison.pairs import LABEL, finished, labelled, metric_column
 from lossbench.comparison.population import SEED
 from lossbench.comparison.report.budgets import Tuning
 from lossbench.comparison.report.row_curves import Curves, Predictions, curves
-from lossbench.evaluation.catalogue import AddedMetric
 
 # So many runs of an objective make a band; more would only take longer.
 BAND = 30
@@ -41,41 +41,38 @@ class Evidence:
     ----------
     runs
         As from `tracking.read.runs`.
-    table
-        The leaderboard of those runs.
-    by
-        What is compared.
+    leaderboard
+        Of those runs.
     history
         Returns the epochs of a run, by its id; None where it has none.
     predictions
         What was said about single rows.
     names
         By data.
-    by_dataset
-        Leaderboards of single datasets, where there are several.
     tuning
         How the objectives were tuned; None where they were not.
     """
 
     runs: pd.DataFrame
-    table: pd.DataFrame
-    by: Sequence[str] = ("objective",)
+    leaderboard: Leaderboard
     history: Callable[[str], pd.DataFrame | None] = lambda _: None
     predictions: Predictions = field(default_factory=lambda: Predictions([]))
     names: Mapping[str, Names] = field(default_factory=dict)
-    by_dataset: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
-        frame = labelled(self.runs, self.by)
-        self.frame = frame
-        self.jobs = frame[(frame["role"] == "run") & (frame["status"] == "FINISHED")]
+        self.frame = labelled(self.runs, self.leaderboard.by)
+        self.jobs = finished(self.frame)
         self._curves: dict[str, Curves | None] = {}
         self._histories: dict[str, pd.DataFrame | None] = {}
 
     @property
+    def table(self) -> pd.DataFrame:
+        return self.leaderboard.table
+
+    @property
     def metric(self) -> str:
-        return str(self.table.attrs["metric"])
+        return self.leaderboard.metric
 
     @property
     def column(self) -> str:
@@ -88,16 +85,11 @@ class Evidence:
 
     @property
     def better(self) -> str:
-        return "higher" if self.table.attrs["direction"] == "max" else "lower"
+        return self.leaderboard.better
 
     @property
     def baseline(self) -> str | None:
-        return self.table.attrs["baseline"]
-
-    @property
-    def added(self) -> Mapping[str, AddedMetric]:
-        """What is known of metrics of the user's own."""
-        return self.table.attrs["added"]
+        return self.leaderboard.baseline
 
     @property
     def ranked(self) -> pd.DataFrame:

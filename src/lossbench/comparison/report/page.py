@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from lossbench.comparison.datasets import DATASET
+from lossbench.comparison.leaderboard import Leaderboard
 from lossbench.comparison.pairs import keys_of_added
 from lossbench.comparison.report import explanation, render
 from lossbench.comparison.report.budgets import Tuning, setting
@@ -149,14 +150,14 @@ def report(evidence: Evidence, about: About) -> Report:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    table = evidence.table
+    board = evidence.leaderboard
     html = environment.get_template("report.html.j2").render(
         about=about,
         css=Markup(environment.get_template("report.css").render()),
         metric=evidence.metric,
-        conclusions=table.attrs["conclusions"],
-        leaderboard=_leaderboard(table),
-        remarks=render.remarks(table),
+        conclusions=board.conclusions,
+        leaderboard=_leaderboard(board),
+        remarks=render.remarks(board),
         figures=figures,
         tuning=None if evidence.tuning is None else _budgets(evidence.tuning),
         tuning_notes=[] if evidence.tuning is None else evidence.tuning.notes,
@@ -198,14 +199,14 @@ def _drawn(picture: Picture | None, data: str) -> Drawn | None:
     )
 
 
-def _leaderboard(table: pd.DataFrame) -> Grid:
-    columns = cells(table) | {"seconds": seconds(table)}
+def _leaderboard(board: Leaderboard) -> Grid:
+    columns = cells(board) | {"seconds": seconds(board.table)}
     first = ["objective", *(name for name in columns if name != "objective")]
     return Grid(
-        f"Leaderboard by {render.title(table)}",
+        f"Leaderboard by {render.title(board)}",
         first,
         list(zip(*(columns[name] for name in first), strict=True)),
-        dim=frozenset(number for number, role in enumerate(table["role"]) if role == "reference"),
+        dim=frozenset(number for number, role in enumerate(board.table["role"]) if role == "reference"),
     )
 
 
@@ -226,19 +227,19 @@ def _budgets(tuned: Tuning) -> Grid:
 
 def _verdicts(evidence: Evidence, data: str) -> list[Grid]:
     """Return the leaderboard of one of several datasets."""
-    own = evidence.by_dataset.get(data)
-    return [] if own is None else [_leaderboard(own)]
+    alone = evidence.leaderboard.by_dataset.get(data)
+    return [] if alone is None else [_leaderboard(alone)]
 
 
 def _remarks(evidence: Evidence, data: str) -> list[str]:
-    own = evidence.by_dataset.get(data)
-    return [] if own is None else ["judged on this dataset alone, as if there were no other", *render.remarks(own)]
+    alone = evidence.leaderboard.by_dataset.get(data)
+    return [] if alone is None else ["judged on this dataset alone, as if there were no other", *render.remarks(alone)]
 
 
 def _metrics(evidence: Evidence, data: str) -> Grid:
     split = evidence.split
     names = [name for name in _scores() if f"metrics.{split}/{name}" in evidence.jobs]
-    names += [key.removeprefix(f"{split}/") for key in keys_of_added(evidence.jobs, split, evidence.added)]
+    names += [key.removeprefix(f"{split}/") for key in keys_of_added(evidence.jobs, split, evidence.leaderboard.added)]
     caption = f"Mean (standard deviation) of the metrics on {split}"
     return _means(evidence, data, caption, [(name, f"{split}/{name}") for name in names])
 
@@ -272,7 +273,7 @@ def _means(evidence: Evidence, data: str, caption: str, names: Sequence[tuple[st
     best = set()
     for number, (_, metric) in enumerate(names):
         column = means[f"metrics.{metric}"]
-        facts = facts_of(metric, evidence.added)
+        facts = facts_of(metric, evidence.leaderboard.added)
         if len(labels) > 1 and column.notna().any() and facts is not None and facts.better is not None:
             top = column.max() if facts.better == "max" else column.min()
             best |= {(row, number + 1) for row, value in enumerate(column) if value == top}

@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 
 from lossbench.comparison.datasets import DATASET
+from lossbench.comparison.pairs import jobs_of
 from lossbench.comparison.population import FOLD, SEED
 from lossbench.comparison.report.evidence import Evidence
 
 
 def protocol(evidence: Evidence) -> list[tuple[str, str]]:
     """Return (what, how it was) of the comparison's protocol, as the runs recorded it."""
-    jobs = evidence.frame[evidence.frame["role"] == "run"]
+    jobs = jobs_of(evidence.frame)
     finished = f"{len(jobs)}, of which {len(evidence.jobs)} finished"
     entries = [("runs", finished if len(jobs) > len(evidence.jobs) else str(len(jobs)))]
     entries += [(f"data {data}" if data else "data", _data(evidence, data)) for data in evidence.data]
@@ -29,7 +30,7 @@ def protocol(evidence: Evidence) -> list[tuple[str, str]]:
     chosen = f"the last of {epochs}" if last else f"the best of up to {epochs} by {selected}, never by a test figure"
     entries.append(("epoch", chosen))
     entries.append(("judged", f"{evidence.metric}, {evidence.better} is better; every other metric is exploratory"))
-    entries += [("verdicts", line) for line in evidence.table.attrs["protocol"]]
+    entries += [("verdicts", line) for line in evidence.leaderboard.protocol]
     return entries
 
 
@@ -72,7 +73,7 @@ def _plain(value: Any) -> str:
 
 def settings(evidence: Evidence) -> list[tuple[str, str]]:
     """Return the params that all runs share, those of the seeds apart."""
-    jobs = evidence.frame[evidence.frame["role"] == "run"]
+    jobs = jobs_of(evidence.frame)
     shared = []
     for column in jobs.columns[jobs.columns.str.startswith("params.") & (jobs.columns != SEED)]:
         known = jobs[column].unique()

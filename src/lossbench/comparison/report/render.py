@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 from rich import box
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lossbench.comparison.leaderboard import Leaderboard
 from lossbench.comparison.report.text_table import GAP, Cells, cells, fitting, of_datasets, others
 
 OTHERS = "Cost of a run in seconds, and other metrics: means, exploratory, not tested"
@@ -18,11 +19,10 @@ _LISTED = 20  # in Markdown, which MLflow cuts at 8,000 characters; the terminal
 
 
 def show(
-    table: pd.DataFrame,
+    board: Leaderboard,
     *,
     failures: pd.DataFrame | None = None,
     left_out: Sequence[tuple[str, str]] = (),
-    by_dataset: Mapping[str, pd.DataFrame] | None = None,
     settings: Sequence[tuple[str, str]] = (),
     console: Console | None = None,
 ) -> None:
@@ -33,33 +33,29 @@ def show(
 
     Parameters
     ----------
-    table
-        As from `leaderboard`.
     failures
         As from `tracking.read.failures`: `name, overrides, status, error`.
     left_out
         (overrides, reason), as from `tracking.read.left_out`.
-    by_dataset
-        As from `per_dataset`.
     settings
         (objective, the setting that tuning found for it), as from `Tuning.settings`.
     """
     console = console or Console()
-    console.print(Text(title(table), style="bold"))
-    _print(cells(table), table, console)
-    for line in remarks(table):
+    console.print(Text(title(board), style="bold"))
+    _print(cells(board), board.table, console)
+    for line in remarks(board):
         console.print(Text(line))
     console.print(Text(f"\n{OTHERS}", style="bold"))
-    _print(others(table), table, console)
-    if by_dataset:
-        console.print(Text(f"\n{title(table)}, {of_each(table)}", style="bold"))
-        _print(of_datasets(table, by_dataset), table, console)
+    _print(others(board), board.table, console)
+    if board.by_dataset:
+        console.print(Text(f"\n{title(board)}, {of_each(board)}", style="bold"))
+        _print(of_datasets(board), board.table, console)
     for heading, entries in [*_tuned(settings), *problems(failures, left_out)]:
         console.print(Text(heading, style="bold"))
         for what, why in entries:
             console.print(Text(f"  {what}\n    {why}"))
     console.print()
-    for line in table.attrs["conclusions"]:
+    for line in board.conclusions:
         console.print(Text(line, style="bold"))
 
 
@@ -77,22 +73,21 @@ def _print(columns: Cells, table: pd.DataFrame, console: Console) -> None:
 
 
 def to_markdown(
-    table: pd.DataFrame,
+    board: Leaderboard,
     *,
     failures: pd.DataFrame | None = None,
     left_out: Sequence[tuple[str, str]] = (),
-    by_dataset: Mapping[str, pd.DataFrame] | None = None,
     settings: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Return the same as Markdown; names are escaped, so that one from a table or a config stays text."""
-    lines = [f"**{_escape(title(table))}**", ""]
-    lines += [" ".join(_escape(line) for line in table.attrs["conclusions"]), ""]
-    lines += _markdown(cells(table))
-    lines += [f"\n{_escape(line)}" for line in remarks(table)]
-    lines += ["", f"**{_escape(OTHERS)}**", "", *_markdown(others(table))]
-    if by_dataset:
-        heading = _escape(f"{title(table)}, {of_each(table)}")
-        lines += ["", f"**{heading}**", "", *_markdown(of_datasets(table, by_dataset))]
+    lines = [f"**{_escape(title(board))}**", ""]
+    lines += [" ".join(_escape(line) for line in board.conclusions), ""]
+    lines += _markdown(cells(board))
+    lines += [f"\n{_escape(line)}" for line in remarks(board)]
+    lines += ["", f"**{_escape(OTHERS)}**", "", *_markdown(others(board))]
+    if board.by_dataset:
+        heading = _escape(f"{title(board)}, {of_each(board)}")
+        lines += ["", f"**{heading}**", "", *_markdown(of_datasets(board))]
     for heading, entries in [*_tuned(settings), *problems(failures, left_out)]:
         lines += ["", f"**{_escape(heading)}**", ""]
         lines += [f"- {_escape(what)}: {_escape(why)}" for what, why in entries[:_LISTED]]
@@ -109,24 +104,23 @@ def _markdown(columns: Cells) -> list[str]:
     ]
 
 
-def of_each(table: pd.DataFrame) -> str:
+def of_each(board: Leaderboard) -> str:
     """Return how a table of single datasets is read."""
-    to = f" + better, - worse, = equivalent to {table.attrs['baseline']}," if table.attrs["baseline"] else ""
+    to = f" + better, - worse, = equivalent to {board.baseline}," if board.baseline else ""
     return f"on each dataset:{to} by that dataset alone and its own test"
 
 
-def title(table: pd.DataFrame) -> str:
+def title(board: Leaderboard) -> str:
     """Return the judged metric and which way it is better."""
-    better = "higher" if table.attrs["direction"] == "max" else "lower"
-    return f"{table.attrs['metric']} ({better} is better)"
+    return f"{board.metric} ({board.better} is better)"
 
 
-def remarks(table: pd.DataFrame) -> list[str]:
+def remarks(board: Leaderboard) -> list[str]:
     """Return what a reader of the table must know: what its columns mean and what the verdicts rest on."""
-    baseline, paired_by = table.attrs["baseline"], table.attrs["paired_by"]
-    lines = []
-    if baseline is not None and paired_by:
-        lines.append(f"difference: mean paired difference to {baseline} over the same {', '.join(paired_by)}")
+    table, lines = board.table, []
+    if board.baseline is not None and board.paired_by:
+        over = ", ".join(board.paired_by)
+        lines.append(f"difference: mean paired difference to {board.baseline} over the same {over}")
     if (table["unmatched"] > 0).any():
         lines.append(
             "unmatched: values of either whose partner failed, is missing or not defined; left out of the pairs"
@@ -136,8 +130,8 @@ def remarks(table: pd.DataFrame) -> list[str]:
     if (table["role"] == "reference").any():
         lines.append("rows without a rank are references: they are not trained and not compared")
     if (table["role"] == "objective").sum() > 1:
-        lines += table.attrs["protocol"]
-    return lines + list(table.attrs["notes"])
+        lines += board.protocol
+    return [*lines, *board.notes]
 
 
 def _tuned(settings: Sequence[tuple[str, str]]) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import pandas as pd
 from rich.cells import cell_len
+
+from lossbench.comparison.leaderboard import Leaderboard
 
 MISSING = "–"
 # How a dataset's own verdict stands behind its mean.
@@ -17,10 +18,10 @@ GAP = 2
 Cells = dict[str, list[str]]
 
 
-def cells(table: pd.DataFrame) -> Cells:
+def cells(board: Leaderboard) -> Cells:
     """Return the columns as text, the most important first; counts that are zero throughout are left away."""
+    table, compared = board.table, board.baseline is not None
     objectives = table["role"] == "objective"
-    compared = table.attrs["baseline"] is not None
     cells = {
         "rank": [MISSING if pd.isna(rank) else str(rank) for rank in table["rank"]],
         "objective": [str(name) for name in table["objective"]],
@@ -62,20 +63,21 @@ def cells(table: pd.DataFrame) -> Cells:
     return cells
 
 
-def others(table: pd.DataFrame) -> Cells:
+def others(board: Leaderboard) -> Cells:
     """Return what a run costs and the further metrics, under their names without the split."""
+    table = board.table
     cells = {"objective": [str(name) for name in table["objective"]], "seconds": seconds(table)}
-    for name in table.attrs["shown"]:
+    for name in board.shown:
         cells[name.split("/", 1)[-1]] = [number(value) for value in table[name]]
     return cells
 
 
-def of_datasets(table: pd.DataFrame, by_dataset: Mapping[str, pd.DataFrame]) -> Cells:
+def of_datasets(board: Leaderboard) -> Cells:
     """Return the mean on each dataset, with a mark for the verdict on that dataset alone."""
-    names = [str(name) for name in table["objective"]]
+    names = [str(name) for name in board.table["objective"]]
     cells = {"objective": names}
-    for dataset, own in by_dataset.items():
-        rows = own.set_index("objective")
+    for dataset, alone in board.by_dataset.items():
+        rows = alone.table.set_index("objective")
         said = {
             str(name): f"{number(mean)} {MARKS.get(verdict, ' ')}"
             for name, mean, verdict in zip(rows.index, rows["mean"], rows["verdict"], strict=True)

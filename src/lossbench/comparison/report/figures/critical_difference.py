@@ -17,7 +17,7 @@ def critical_difference(evidence: Evidence) -> Picture | None:
     found = ranks(evidence.jobs, evidence.column, list(evidence.ranked["objective"]), evidence.better == "higher")
     if found is None:
         return None
-    drawn = set(chosen(evidence.table, ROWS))
+    drawn = set(chosen(evidence.table, ROWS, evidence.baseline))
     order = [name for name in found.order if name in drawn]
     mean = found.mean
     figure = style.figure(5.4, 1.1 + 0.32 * len(order))
@@ -32,15 +32,15 @@ def critical_difference(evidence: Evidence) -> Picture | None:
             x = width + 0.35 + 0.12 * number_ * width / 6
             ends = [inside[0] - 0.25, inside[-1] + 0.25]
             axes.plot([x, x], ends, color=style.ORANGE, linewidth=3.5, solid_capstyle="round")
-    units = f"{len(found.ranks)} {evidence.table.attrs['units']}"
+    units = f"{len(found.ranks)} {evidence.leaderboard.units}"
     style.rows(axes, order, f"rank by {style.short(evidence.metric)} on each of {units} (1 is best)")
     style.quiet(axes)
     return Picture(
         "critical_difference",
         "Ranks over datasets",
         f"{order[0]} has the best mean rank, {number(mean[order[0]])} of {width}, {order[-1]} the last, "
-        f"{number(mean[order[-1]])}. {found.sentence()}" + of_all(evidence.table, order),
-        f"Ticks are {evidence.table.attrs['units']}, a dot the mean rank. A bar at the right joins objectives that "
+        f"{number(mean[order[-1]])}. {found.sentence()}" + of_all(evidence.table, order, evidence.baseline),
+        f"Ticks are {evidence.leaderboard.units}, a dot the mean rank. A bar at the right joins objectives that "
         "Wilcoxon's signed-rank test, one value for each and Holm over all pairs, cannot separate.",
         figure,
     )

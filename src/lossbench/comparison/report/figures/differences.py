@@ -21,12 +21,11 @@ def paired(evidence: Evidence) -> Picture | None:
     compared = table[table["rank"].notna() & (table["objective"] != base) & (table["pairs"] > 1)]
     if base is None or compared.empty:
         return None
-    compared.attrs.update(table.attrs)
-    names = chosen(compared, ROWS)
-    gaps = differences(values(evidence.frame, [evidence.column], evidence.by), base)[evidence.column]
+    names = chosen(compared, ROWS, base)
+    gaps = differences(values(evidence.frame, [evidence.column], evidence.leaderboard.by), base)[evidence.column]
     figure = style.figure(5.4, 1.4 + 0.3 * max(len(names), 2))
     axes = figure.subplots()
-    rope = table.attrs.get("rope")
+    rope = evidence.leaderboard.rope
     if rope:
         axes.axvspan(-rope, rope, color=style.GRIDLINE, alpha=0.7, linewidth=0, label=f"equivalent, ±{rope:g}")
     axes.axvline(0, color=style.INK, linewidth=1)
@@ -49,7 +48,7 @@ def paired(evidence: Evidence) -> Picture | None:
     return Picture(
         "differences",
         f"Paired differences to {base}",
-        _message(rows.to_dict("records"), base, rope) + of_all(compared, names),
+        _message(rows.to_dict("records"), base, rope) + of_all(compared, names, base),
         "A tick is one pair of runs: the same seed, data, split, initial weights and batch order under both. Bars are "
         "the deciding test's 95% intervals, each for its row alone; the verdict also corrects for the number of rows.",
         figure,

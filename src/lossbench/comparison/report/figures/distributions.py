@@ -19,7 +19,7 @@ RAW = (
 
 def distributions(evidence: Evidence, data: str) -> Picture | None:
     """Draw the scores of one seed by class: for two classes raw scores, for more the probability of the true class."""
-    seed, runs = evidence.one_seed(chosen(evidence.table, PANELS), data)
+    seed, runs = evidence.one_seed(chosen(evidence.table, PANELS, evidence.baseline), data)
     tables = {label: evidence.predictions.of(run) for label, run in runs.items()}
     tables = {label: rows[rows["split"] == evidence.split] for label, rows in tables.items()}
     tables = {label: rows for label, rows in tables.items() if len(rows) and np.isfinite(matrix(rows, "score")).all()}
@@ -49,7 +49,7 @@ def distributions(evidence: Evidence, data: str) -> Picture | None:
         "score_distributions",
         f"Scores by class on {evidence.split}, seed {seed}",
         (_spread(apart, names.of_class(1), seed) if apart else _confidence(tables, seed))
-        + of_all(evidence.table, list(tables)),
+        + of_all(evidence.table, list(tables), evidence.baseline),
         RAW if binary else "A peak at 1 is a class that is known for sure.",
         figure,
         wide(list(tables)),

@@ -38,22 +38,21 @@ class Picture:
     wide: bool = False
 
 
-def chosen(table: pd.DataFrame, most: int) -> list[str]:
+def chosen(table: pd.DataFrame, most: int, baseline: str | None) -> list[str]:
     """Return the objectives to draw, best first: all where they fit, else the best, the baseline and the last.
 
     Examples
     --------
     >>> table = pd.DataFrame({"objective": list("abcde"), "rank": [1, 2, 3, 4, None]})
-    >>> table.attrs["baseline"] = "c"
-    >>> chosen(table, 4), chosen(table, 3)
+    >>> chosen(table, 4, "c"), chosen(table, 3, "c")
     (['a', 'b', 'c', 'd'], ['a', 'c', 'd'])
     """
     ranked = [str(name) for name in table.loc[table["rank"].notna(), "objective"]]
     if len(ranked) <= most:
         return ranked
     kept = {ranked[-1]}
-    if table.attrs["baseline"] in ranked:
-        kept.add(table.attrs["baseline"])
+    if baseline in ranked:
+        kept.add(baseline)
     for name in ranked:
         if len(kept) == most:
             break
@@ -61,12 +60,12 @@ def chosen(table: pd.DataFrame, most: int) -> list[str]:
     return [name for name in ranked if name in kept]
 
 
-def of_all(table: pd.DataFrame, names: list[str]) -> str:
+def of_all(table: pd.DataFrame, names: list[str], baseline: str | None) -> str:
     """Say which of the objectives are drawn, where not all are."""
     n = int(table["rank"].notna().sum())
     if len(names) == n:
         return ""
-    kept = ", the baseline" if table.attrs["baseline"] in names else ""
+    kept = ", the baseline" if baseline in names else ""
     return f" Shown are {len(names)} of {n} objectives: the best{kept} and the last."
 
 

@@ -21,7 +21,7 @@ def ranking(evidence: Evidence) -> Picture | None:
     The interval (`judging.Judged`) says how well the mean is known, not whether two objectives differ, which their
     paired differences decide.
     """
-    names = chosen(evidence.table, ROWS)
+    names = chosen(evidence.table, ROWS, evidence.baseline)
     if not names:
         return None
     ranked = evidence.ranked.loc[names]
@@ -52,7 +52,7 @@ def ranking(evidence: Evidence) -> Picture | None:
     return Picture(
         "ranking",
         f"Objectives by {evidence.metric}",
-        message + of_all(evidence.table, names),
+        message + of_all(evidence.table, names, evidence.baseline),
         "Ticks are runs, a dot the mean over datasets. Whether two objectives differ is decided by their differences "
         "on each dataset."
         if several

@@ -13,7 +13,7 @@ MICRO = ", micro-averaged"
 
 def roc(evidence: Evidence, data: str) -> Picture | None:
     """Draw the mean ROC of each objective with its band; micro-averaged for three classes or more."""
-    names = chosen(evidence.table, LINES)
+    names = chosen(evidence.table, LINES, evidence.baseline)
     lines = {label: [c.true_rate for c in evidence.curves(label, data) if c.true_rate is not None] for label in names}
     lines = {label: found for label, found in lines.items() if found}
     if not lines:
@@ -32,7 +32,7 @@ def roc(evidence: Evidence, data: str) -> Picture | None:
         "roc",
         f"ROC on {evidence.split}{MICRO if micro else ''}",
         _areas(evidence, data, list(lines), metric, "micro-averaged AUROC" if micro else "AUROC")
-        + of_all(evidence.table, list(lines)),
+        + of_all(evidence.table, list(lines), evidence.baseline),
         f"Lines are means over up to {max(map(len, lines.values()))} runs, bands hold the middle 80% of them; the "
         "diagonal is chance.",
         figure,
@@ -41,7 +41,7 @@ def roc(evidence: Evidence, data: str) -> Picture | None:
 
 def precision_recall(evidence: Evidence, data: str) -> Picture | None:
     """Draw the mean precision at each recall with its band; micro-averaged for three classes or more."""
-    names = chosen(evidence.table, LINES)
+    names = chosen(evidence.table, LINES, evidence.baseline)
     lines = {label: [c.precision for c in evidence.curves(label, data) if c.precision is not None] for label in names}
     lines = {label: found for label, found in lines.items() if found}
     if not lines:
@@ -61,7 +61,7 @@ def precision_recall(evidence: Evidence, data: str) -> Picture | None:
         f"Precision and recall on {evidence.split}{MICRO if micro else ''}",
         # The recorded figure of three classes or more is the mean of one-vs-rest.
         _areas(evidence, data, list(lines), metric, f"one-vs-rest {called}" if micro else called)
-        + of_all(evidence.table, list(lines)),
+        + of_all(evidence.table, list(lines), evidence.baseline),
         f"Lines are means over up to {max(map(len, lines.values()))} runs, bands hold the middle 80% of them.",
         figure,
     )

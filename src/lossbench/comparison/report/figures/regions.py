@@ -24,7 +24,7 @@ SHOWN = 250
 
 def regions(evidence: Evidence, data: str) -> Picture | None:
     """Draw what one seed's networks say over the plane, on one scale; nothing unless the data have two features."""
-    seed, runs = evidence.one_seed(chosen(evidence.table, PANELS), data)
+    seed, runs = evidence.one_seed(chosen(evidence.table, PANELS, evidence.baseline), data)
     tables = {label: evidence.predictions.of(run) for label, run in runs.items()}
     tables = {
         label: rows for label, rows in tables.items()
@@ -54,7 +54,7 @@ def regions(evidence: Evidence, data: str) -> Picture | None:
     return Picture(
         "decision_regions",
         f"Decision regions, seed {seed}",
-        message + of_all(evidence.table, list(tables)),
+        message + of_all(evidence.table, list(tables), evidence.baseline),
         f"{_colors(what) if binary else 'Colors: the class that is decided.'} Points are up to {SHOWN} rows of each "
         f"class, of {evidence.split}.",
         figure,

@@ -18,7 +18,7 @@ VIEWS = (("link", style.ORANGE, "s", "--"), ("posterior", style.BLUE, "o", "-"))
 
 def reliability(evidence: Evidence, data: str) -> Picture | None:
     """Draw the observed share against the probability said, in bins, through the link and through the posterior."""
-    found = {label: evidence.curves(label, data) for label in chosen(evidence.table, PANELS)}
+    found = {label: evidence.curves(label, data) for label in chosen(evidence.table, PANELS, evidence.baseline)}
     found = {label: curves for label, curves in found.items() if curves}
     if not found:
         return None
@@ -37,7 +37,7 @@ def reliability(evidence: Evidence, data: str) -> Picture | None:
     return Picture(
         "reliability",
         f"Probabilities said and shares observed on {evidence.split}",
-        _message(evidence, data, list(found)) + of_all(evidence.table, list(found)),
+        _message(evidence, data, list(found)) + of_all(evidence.table, list(found), evidence.baseline),
         "On the diagonal a probability means what it says: below it the model says too much, above it too little. For "
         f"two classes the positive one's, else that of the most probable class; bins of fewer than {LEAST} rows are "
         "left out.",

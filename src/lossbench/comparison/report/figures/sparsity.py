@@ -19,7 +19,7 @@ def sparsity(evidence: Evidence) -> Picture | None:
     ]  # fmt: skip
     if f"metrics.{KEY}" not in evidence.jobs or all(evidence.jobs[c].nunique(dropna=False) < 2 for c in varies):
         return None
-    names = chosen(evidence.table, ROWS)
+    names = chosen(evidence.table, ROWS, evidence.baseline)
     means = {label: evidence.mean(label, KEY) for label in names}
     means = {label: mean for label, mean in means.items() if mean == mean}
     # Penalties that leave every weight in use have said nothing here.
@@ -43,7 +43,7 @@ def sparsity(evidence: Evidence) -> Picture | None:
         "Weights near zero",
         f"{top} has the most weights near zero, {means[top]:.1%}, with mean {evidence.metric} "
         f"{number(evidence.judged(top))}; {low} the fewest, {means[low]:.1%}, with "
-        f"{number(evidence.judged(low))}." + of_all(evidence.table, list(means)),
+        f"{number(evidence.judged(low))}." + of_all(evidence.table, list(means), evidence.baseline),
         "Near zero: below a thousandth of the largest weight of the layer. Ticks are runs, in the order of the "
         "leaderboard; at the right, how many inputs the first layer still uses.",
         figure,

@@ -13,7 +13,7 @@ def thresholds(evidence: Evidence, data: str) -> Picture | None:
     """Draw F1 at every threshold, on the link's probability and on the posterior; nothing for three classes or more."""
     found = {
         label: [curve for curve in evidence.curves(label, data) if curve.f1_link is not None]
-        for label in chosen(evidence.table, LINES)
+        for label in chosen(evidence.table, LINES, evidence.baseline)
     }
     found = {label: curves for label, curves in found.items() if curves}
     if not found:
@@ -44,7 +44,7 @@ def thresholds(evidence: Evidence, data: str) -> Picture | None:
     return Picture(
         "threshold_sweep",
         "F1 by threshold",
-        _message(evidence, data, list(found)) + of_all(evidence.table, list(found)),
+        _message(evidence, data, list(found)) + of_all(evidence.table, list(found), evidence.baseline),
         "Lines are means over runs, bands hold the middle 80% of them. Markers: the mean of the thresholds tuned on "
         "validation. Curves of one height that peak elsewhere differ in their threshold, not in what they learnt.",
         figure,

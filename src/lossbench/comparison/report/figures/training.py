@@ -21,7 +21,7 @@ def training(evidence: Evidence, data: str) -> Picture | None:
     Over the epochs that all runs of an objective reached: beyond them the mean would be that of other runs. Nothing
     where no run has two epochs.
     """
-    names = chosen(evidence.table, LINES)
+    names = chosen(evidence.table, LINES, evidence.baseline)
     key = _key(evidence)
     found = {}
     for label in names:
@@ -57,7 +57,7 @@ def training(evidence: Evidence, data: str) -> Picture | None:
     return Picture(
         "training_curves",
         f"{key} over the epochs",
-        message + of_all(evidence.table, list(found)),
+        message + of_all(evidence.table, list(found), evidence.baseline),
         f"Lines are means over up to {n} runs, bands hold the middle 80% of them. A metric, not the losses: those have "
         "different units.",
         figure,
