@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,16 +34,20 @@ class BestSet:
 
 
 def find_best(effects: Effects, bounds: Bounds, *, higher_is_better: bool, alpha: float = 0.05) -> BestSet:
-    """Find the set that holds the best objective, and bound the regret of every choice, all with 1 - alpha.
+    """Find the set that holds the best objective, and bound the regret of every choice, all at once with 1 - alpha / 2.
 
     Let g(j, i) be how much better j is than i, and L(j, i) <= g(j, i) <= U(j, i) = -L(i, j) one-sided bounds, each
-    right with 1 - alpha / (k - 1). Objective i is left out where some j has L(j, i) > 0, and its regret is at most
+    right with 1 - alpha / 2 / (k - 1). Objective i is left out where some j has L(j, i) > 0, and its regret is at most
     max over j of U(j, i), or 0 where that is negative.
 
-    Let b be the best. Only the k - 1 comparisons of b with each other j matter: with probability 1 - alpha all of
+    Let b be the best. Only the k - 1 comparisons of b with each other j matter: with probability 1 - alpha / 2 all of
     U(b, j) >= g(b, j) hold at once (Bonferroni, so for any dependence). Then b is not left out, since L(j, b) > 0
     would mean U(b, j) < 0 <= g(b, j); and the regret of any i, which is g(b, i), is at most U(b, i) <= its bound, that
     of b itself being 0. No correction for all k (k - 1) / 2 pairs is needed, nor for b being unknown.
+
+    One-sided bounds at alpha / (k - 1) would do for 1 - alpha. Half of that is what the words against the baseline have
+    on each side (`words.compare_with_baseline`): so the baseline leaves out exactly what is called worse than it, and
+    is left out by whatever is called better, and nobody reads "undecided" beside "not the best".
 
     A missing cell can help nobody (`bounds.Bounds`): an objective that has one leaves nobody out, is not recommended,
     and its regret has no bound.
@@ -58,15 +63,15 @@ def find_best(effects: Effects, bounds: Bounds, *, higher_is_better: bool, alpha
     >>> from lossbench.comparison.bounds import PairedBounds
     >>> from lossbench.comparison.effects import estimate_effects
     >>> from lossbench.comparison.sign_flip import SignFlip
-    >>> near, far = [0.9, 0.8, 0.85, 0.95, 0.7, 0.75], [0.91, 0.79, 0.86, 0.94, 0.71, 0.74]
-    >>> index = pd.MultiIndex.from_product([["a", "b", "c"], range(6)], names=["label", "seed"])
+    >>> near, far = [0.9, 0.8, 0.85, 0.95, 0.7, 0.75, 0.8], [0.91, 0.79, 0.86, 0.94, 0.71, 0.74, 0.81]
+    >>> index = pd.MultiIndex.from_product([["a", "b", "c"], range(7)], names=["label", "seed"])
     >>> effects = estimate_effects(pd.Series([*near, *far, *(x - 0.5 for x in near)], index=index), ["seed"])
     >>> best = find_best(effects, PairedBounds(effects, SignFlip()), higher_is_better=True)
     >>> best.members, best.excluded_by, {name: round(most, 4) for name, most in best.regret.items()}
-    (('a', 'b'), {'c': 'a'}, {'a': 0.01, 'b': 0.01, 'c': 0.51})
+    (('b', 'a'), {'c': 'b'}, {'b': 0.01, 'a': 0.01, 'c': 0.51})
     """
     labels = [label for _, label in effects.ranking(higher_is_better)]
-    tail = alpha / max(len(labels) - 1, 1)
+    tail = alpha / max(len(labels) - 1, 1) / 2
     excluded: dict[str, str] = {}
     for label in labels:
         # Who stands behind was shown to be better by no test of ours.
@@ -84,6 +89,6 @@ def _regret(label: str, labels: Sequence[str], bounds: Bounds, tail: float) -> f
     most = 0.0
     # The best first: it mostly has the largest bound, and spares the others their search.
     for other in labels:
-        if other != label and bounds.may_exceed(other, label, most, tail):
+        if other != label and most < math.inf and bounds.may_exceed(other, label, most, tail):
             most = max(most, -bounds.lower(label, other, tail))
     return most

@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from lossbench.comparison.subset_counts import share_up_to
 
@@ -101,57 +100,6 @@ class SignFlip:
             return float(ndtri(self.greater(differences - shift)) - ndtri(tail))
 
         return float(brentq(beyond, least, float(differences.mean()), xtol=_END * float(np.ptp(differences))))
-
-
-class Wilcoxon:
-    """Wilcoxon's signed-rank test: the sign-flip test of the signed ranks of the differences.
-
-    Zeros are left out (Wilcoxon's own rule) and ties share their mean rank; the null distribution is exact with both,
-    where tables assume neither. The interval is one for the pseudomedian, the median of the means of all pairs of
-    differences (Hodges and Lehmann 1963).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> Wilcoxon().two_sided(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.0]))
-    0.0625
-    """
-
-    name: ClassVar[str] = "Wilcoxon signed-rank test"
-    approximate: ClassVar[bool] = False
-    ratio: ClassVar[float] = 0.0
-
-    def greater(self, differences: np.ndarray) -> float:
-        """Return the one-sided p for differences above 0."""
-        return SignFlip().greater(_signed_ranks(differences))
-
-    def two_sided(self, differences: np.ndarray) -> float:
-        """Return the p for differences other than 0."""
-        return SignFlip().two_sided(_signed_ranks(differences))
-
-    def lower(self, differences: np.ndarray, tail: float) -> float:
-        """Return the lower end of the interval with twice that tail."""
-        return self.interval(differences, 1 - 2 * tail)[0]
-
-    def interval(self, differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-        """Return the shifts that the test of untied differences does not reject: order statistics of Walsh averages."""
-        n = len(differences)
-        walsh = np.sort(((differences[:, None] + differences[None, :]) / 2)[np.triu_indices(n)])
-        # P(rank sum <= c - 1) is p(greater) where the sum of the negative ranks is c - 1.
-        counts = np.ones(1)
-        for rank in range(1, n + 1):
-            counts = np.pad(counts, (0, rank)) + np.pad(counts, (rank, 0))
-        place = int(np.searchsorted(np.cumsum(counts) / 2.0**n, (1 - level) / 2, side="right"))
-        if place == 0:
-            return -math.inf, math.inf
-        return float(walsh[place - 1]), float(walsh[len(walsh) - place])
-
-
-def _signed_ranks(differences: np.ndarray) -> np.ndarray:
-    kept = differences[differences != 0]
-    # Differences of decimals tie up to rounding only: .3 - .2 and .2 - .1.
-    magnitudes = np.round(np.abs(kept) / (np.abs(kept).max(initial=0) or 1), 12)
-    return np.sign(kept) * rankdata(magnitudes)
 
 
 def _least_mean(differences: np.ndarray, tail: float) -> float:
