@@ -10,6 +10,7 @@ import pytest
 
 from commands import Command, Ended, run_command
 from lossbench.processes import workers
+from quick import is_quick, names_in
 
 # Before mlflow is imported anywhere: no telemetry, no progress bars of its own.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -19,14 +20,29 @@ SAMPLE_ONE_IN = 5
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run every slow test, not a sample of them")
+    parser.addoption("--quick", action="store_true", help="run the tests that catch most in two minutes")
     parser.addoption("--device", default="cpu", help="where the engine trains in its tests: cpu, cuda, elsewhere")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import files without a quick test, where those alone are asked for."""
+    return (
+        True
+        if config.getoption("--quick") and collection_path.is_file() and names_in(collection_path) is None
+        else None
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip four of five slow tests, the same ones every time, unless all or single ones are asked for.
+    """Leave out what is not asked for: with ``--quick`` all but the quick tests, else four of five slow ones.
+
+    The sample of the slow tests is the same every time, and single tests that are named run in any case.
 
     What takes minutes says ``slow(sample=False)`` and is never in the sample.
     """
+    if config.getoption("--quick"):
+        config.hook.pytest_deselected(items=[item for item in items if not is_quick(item)])
+        items[:] = [item for item in items if is_quick(item)]
     named = any("::" in argument for argument in config.args)
     if config.getoption("--slow") or named:
         return

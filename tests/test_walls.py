@@ -217,6 +217,27 @@ def texts(tree: ast.Module) -> Iterator[str]:
                     yield name
 
 
+# Which class of MLflow's a chain of attributes belongs to: the client of a store, and the halves of a run.
+MLFLOW_CHAINS = re.compile(r"\.client\b|\.info\.\w|\.data\.(tags|params|metrics)\b")
+
+
+def test_no_object_of_mlflow_leaves_tracking() -> None:
+    """Others read rows and call functions: no store's client, no half of MLflow's run, not even as a type."""
+    for module, path in FILES.items():
+        if module.startswith("lossbench.tracking."):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                chain = ast.unparse(node)
+                assert not MLFLOW_CHAINS.search(chain), f"{module}:{node.lineno} reads {chain}"
+            elif isinstance(node, ast.ImportFrom):
+                assert node.module != "lossbench.tracking.store.client", (
+                    f"{module}:{node.lineno} knows MLflow's classes"
+                )
+            elif isinstance(node, ast.Import):
+                assert not {alias.name.partition(".")[0] for alias in node.names} & {"mlflow"}, module
+
+
 def test_statistics_know_the_catalogue_of_evaluation_alone() -> None:
     for module in ours("lossbench.comparison"):
         used = {name for name in imported(module) if name.startswith("lossbench.evaluation")}
@@ -238,7 +259,9 @@ def test_using_a_model_needs_no_training_stack() -> None:
 
 def test_init_files_are_empty_and_the_plugins_have_none() -> None:
     files = sorted(SRC.rglob("__init__.py"))
-    assert all(file.read_text() == "" for file in files)
+    door = SRC / "lossbench" / "__init__.py"
+    assert [file for file in files if file.read_text()] == [door]
+    assert not imported("lossbench", deferred=False) - {"__future__", "typing"}
     assert SRC / "hydra_plugins" / "__init__.py" not in files
     # Templates are files to be copied, of no package.
     apart = {"hydra_plugins", "templates"}
@@ -256,6 +279,7 @@ HEAVY = ("torch", "lightning", "mlflow", "optuna", "torchmetrics", "pandas", "sk
 @pytest.mark.parametrize(
     ("statement", "allowed"),
     [
+        ("import lossbench; lossbench.__version__, dir(lossbench)", set()),
         ("import lossbench.cli.main", set()),
         ("import lossbench.cli.compare", {"pandas", "scipy", "mlflow", "hydra", "sklearn", "matplotlib"}),
         ("import lossbench.cli.predict, lossbench.cli.export", {"pandas", "scipy", "mlflow"}),

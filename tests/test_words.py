@@ -14,7 +14,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "lossbench"
 # Rooms whose names have been gone through; a room is added when it has been.
-ROOMS = ("data", "inference", "models", "objective", "testing", "training", "task", "randomness")
+ROOMS = (
+    "sweep/tuning",
+    "data",
+    "evaluation",
+    "inference",
+    "models",
+    "objective",
+    "testing",
+    "training",
+    "task",
+    "randomness",
+)
 INSTEAD = {
     "place": "index, folder, path, address or sort key",
     "places": "indices, folders or paths",
@@ -38,7 +49,7 @@ INSTEAD = {
 # Public names: configs and documents name them.
 PUBLIC = {"own_metrics", "external"}
 # Verbs, which a module of one function may be called by.
-VERBS = {"assess", "compose", "explain", "fit", "inspect", "prepare", "rebuild", "train"}
+VERBS = {"assess", "compose", "confirm", "explain", "fit", "inspect", "prepare", "rebuild", "train", "tune"}
 
 
 def words(name: str) -> set[str]:

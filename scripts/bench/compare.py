@@ -54,7 +54,7 @@ def record(store: Store, name: str, metrics: list[str], more: dict[str, dict[str
     rng = np.random.default_rng(0)
     told = {"lossbench.metric": "test/auroc", "lossbench.baseline": "cross_entropy"}
     with SweepRecord.open(store, name, objectives={loss: {"loss": loss} for loss in losses()}, tags=told) as sweep:
-        folder, counting = row_tables.folder(store.mlruns, sweep.id), set()
+        folder, counting = row_tables.shard_folder(store.mlruns, sweep.id), set()
         folder.mkdir(parents=True)
         for loss in losses():
             for seed in range(SEEDS):

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 
-def write(uri: str, mlruns: Path, runs: int, kept: Mapping[str, Any], ready: Any, spent: Any) -> None:
-    """Record a run again and again, and say how much processor time that took."""
+def write(uri: str, mlruns: Path, runs: int, stack: int, kept: Mapping[str, Any], ready: Any, spent: Any) -> None:
+    """Record a run again and again, in stacks of so many, and put into `spent` how much processor time that took."""
     from lossbench.processes.lifetime import collect_rarely
     from lossbench.runs import record as recording
     from lossbench.runs.prepare import plan_run
@@ -39,13 +39,17 @@ def write(uri: str, mlruns: Path, runs: int, kept: Mapping[str, Any], ready: Any
     collect_rarely()
     ready.wait()
     cpu = time.process_time()
-    for _ in range(runs):
-        with recording.start_record(store, run, hold=True) as record:
-            recording.keep_history(record, run, kept["history"])
-            for name, data in kept["files"].items():
-                record.artifacts.bytes(data, name)
-            record.finish(kept["metrics"])
-    outbox_of(store).deliver_patiently()
+    outbox = outbox_of(store)
+    for first in range(0, runs, stack):
+        with outbox.together():
+            records = [recording.start_record(store, run, hold=True) for _ in range(first, min(first + stack, runs))]
+        with outbox.together():
+            for record in records:
+                recording.keep_history(record, run, kept["history"])
+                for name, data in kept["files"].items():
+                    record.artifacts.bytes(data, name)
+                record.finish(kept["metrics"])
+    outbox.deliver_patiently()
     spent.put(time.process_time() - cpu)
 
 
@@ -53,7 +57,7 @@ def one_run(folder: Path, epochs: int, history: str) -> dict[str, Any]:
     """Train and record a run, and return what its record is made of."""
     from lossbench.config.compose import compose
     from lossbench.runs.execute import run
-    from lossbench.tracking.row_tables import PREDICTIONS
+    from lossbench.tracking.schema import Artifact
 
     mlruns = folder / "once"
     config = compose(
@@ -67,7 +71,7 @@ def one_run(folder: Path, epochs: int, history: str) -> dict[str, Any]:
     result = run(config)
     artifacts = mlruns / "artifacts" / result.run_id / "artifacts"
     # The predictions of a sweep's jobs stand in one file of the sweep.
-    predictions = artifacts / PREDICTIONS
+    predictions = artifacts / Artifact.PREDICTIONS
     own = [file for file in artifacts.rglob("*") if file.is_file() and file != predictions]
     written = ("config.yaml", "history.csv")  # by the record itself
     files = {str(file.relative_to(artifacts)): file.read_bytes() for file in own if file.name not in written}
@@ -112,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=300, help="in all, over the writers")
     parser.add_argument("--writers", type=int, default=1)
+    parser.add_argument("--stack", type=int, default=60, help="runs that a writer starts and ends together")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--history", default="every", help="tracking.history: every, none or a number")
     parser.add_argument("--uri", help="tracking.uri; sqlite in a folder that is removed, unless given")
@@ -131,7 +136,8 @@ def main() -> None:
         ready, spent = spawn.Barrier(given.writers + 1), spawn.Queue()
         each = given.runs // given.writers
         writers = [
-            spawn.Process(target=write, args=(uri, mlruns, each, kept, ready, spent)) for _ in range(given.writers)
+            spawn.Process(target=write, args=(uri, mlruns, each, given.stack, kept, ready, spent))
+            for _ in range(given.writers)
         ]
         for writer in writers:
             writer.start()
@@ -150,6 +156,7 @@ def main() -> None:
             "store": uri.split(":")[0],
             "writers": given.writers,
             "runs": runs,
+            "stack": given.stack,
             "epochs": given.epochs,
             "history": given.history,
             "rows a run": (rows_after - rows) / runs,

@@ -71,7 +71,7 @@ def main() -> None:
     ).sort_values("gain", ascending=False)  # fmt: skip
     print(f"{len(tuned)} seeds, test/auroc; worse and better: one-sided p, Holm over {len(table)} losses")
     print(table.round(4).to_string())
-    settings = found.tuning.found.set_index("objective")
+    settings = found.tuning.objectives.set_index("objective")
     said: dict[str, object] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seeds": len(tuned),

@@ -37,6 +37,6 @@ class LossbenchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from lossbench.config.expand import with_grids
-        from lossbench.sweep.dispatch import run_sweep
+        from lossbench.sweep.dispatch import run_jobs
 
-        return run_sweep(with_grids(self.params, self.grids, arguments), *self._parts)
+        return run_jobs(with_grids(self.params, self.grids, arguments), *self._parts).batches

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from lossbench.cli import compare
+from lossbench.cli.main import dispatch
 from lossbench.errors import UserError
 from lossbench.sweep.answer import answer
 from lossbench.tracking.run import RunRecord
@@ -136,3 +137,16 @@ def test_a_sweep_with_references_alone_has_nothing_to_compare(
     with pytest.raises(UserError, match="begun"):
         compare.main(["--mlruns", str(tmp_path / "mlruns")])
     sweep.close("KILLED")
+
+
+def test_a_verb_understands_the_keys_of_a_run(mlruns: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["compare", "first", f"paths.mlruns={mlruns}", "compare.baseline=focal", "--format", "json"]
+    assert dispatch(given) == 0
+    rows = {row["objective"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["focal"]["difference"] == 0
+    assert rows["mse"]["difference"] < 0
+
+
+def test_a_verb_shows_where_an_error_arose_if_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["compare", "nothing", f"paths.mlruns={tmp_path}", "traceback=true"]) == 2
+    assert "Traceback" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lossbench.comparison.leaderboard import leaderboard
+from lossbench.comparison.leaderboard import build_leaderboard
 from lossbench.comparison.report.evidence import Evidence, Names
 from lossbench.comparison.report.row_curves import Predictions
 
@@ -103,7 +103,7 @@ def evidence() -> Callable[..., Evidence]:
             for shard in shards:
                 writer.write_table(pa.Table.from_pandas(shard.reindex(columns=schema.names), schema=schema))
         frame = pd.DataFrame(rows)
-        board = leaderboard(frame, "test/auroc", **compare)
+        board = build_leaderboard(frame, "test/auroc", **compare)
         known = {} if names is None else dict.fromkeys(data, names)
         return Evidence(frame, board, history=histories.get, predictions=Predictions([buffer.getvalue()]), names=known)
 

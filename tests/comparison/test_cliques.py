@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from lossbench.comparison.cliques import Ranks, cliques, ranks
-from lossbench.comparison.leaderboard import leaderboard
+from lossbench.comparison.cliques import Cliques, cliques, ranks
+from lossbench.comparison.leaderboard import build_leaderboard
 
 NAMES = ("cross_entropy", "focal", "brier", "mse")
 
@@ -30,7 +30,7 @@ def runs(families: int, gaps: tuple[float, ...] = (0.0, 0.01, 0.3, 0.31)) -> pd.
 
 
 def test_letters_are_the_cliques_of_the_leaderboard() -> None:
-    board = leaderboard(runs(12), "test/auroc")
+    board = build_leaderboard(runs(12), "test/auroc")
     table = board.table.set_index("objective")
     assert table["clique"].tolist() == ["a", "a", "b", "b"]
     best = table["mean_rank"].idxmin()
@@ -40,7 +40,7 @@ def test_letters_are_the_cliques_of_the_leaderboard() -> None:
 
 
 def test_too_few_datasets_have_ranks_and_no_cliques() -> None:
-    board = leaderboard(runs(5), "test/auroc")
+    board = build_leaderboard(runs(5), "test/auroc")
     table = board.table
     assert table["mean_rank"].notna().all()
     assert set(table["clique"]) == {""}
@@ -71,15 +71,15 @@ def test_cliques_hold_the_pairs_that_scipys_permutation_test_does_not_separate()
 
 def test_overlapping_groups_share_letters_and_one_alone_has_its_own() -> None:
     table = pd.DataFrame([[1.0, 2, 3, 4]], columns=list("pqrs"))
-    assert Ranks(table, [(0, 1), (1, 2)], 1).letters() == {"p": "a", "q": "ab", "r": "b", "s": "c"}
-    assert Ranks(table, [], 1).letters() == {"p": "a", "q": "b", "r": "c", "s": "d"}
-    assert Ranks(table, [], 2).letters() == dict.fromkeys("pqrs", "")
+    assert Cliques(table, [(0, 1), (1, 2)], 1).letters() == {"p": "a", "q": "ab", "r": "b", "s": "c"}
+    assert Cliques(table, [], 1).letters() == {"p": "a", "q": "b", "r": "c", "s": "d"}
+    assert Cliques(table, [], 2).letters() == dict.fromkeys("pqrs", "")
 
 
 def test_an_objective_without_a_value_on_every_dataset_has_no_rank() -> None:
     frame = runs(8)
     frame = frame.drop(index=frame.index[(frame["objective"] == "mse") & (frame["params.data"] == "data3")])
-    table = leaderboard(frame, "test/auroc").table.set_index("objective")
+    table = build_leaderboard(frame, "test/auroc").table.set_index("objective")
     assert np.isnan(table.loc["mse", "mean_rank"])
     assert table["mean_rank"].notna().sum() == 3
     assert ranks(frame, "metrics.test/auroc", NAMES, True) is None  # without families there is nothing to rank over

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lossbench.comparison.leaderboard import Leaderboard, leaderboard
+from lossbench.comparison.leaderboard import Leaderboard, build_leaderboard
 
 Table = Callable[..., pd.DataFrame]
 
@@ -32,7 +32,7 @@ def words(board: Leaderboard) -> dict[str, str]:
 
 
 def test_a_winner(runs: Table) -> None:
-    board = leaderboard(
+    board = build_leaderboard(
         sweep(runs, 12, cross_entropy=0, focal=0.03, brier=-0.0002, mse=-0.03), "test/auroc", rope=0.005
     )
     assert board.conclusions == (
@@ -44,20 +44,20 @@ def test_a_winner(runs: Table) -> None:
 
 
 def test_what_is_unsure_and_what_would_settle_it(runs: Table) -> None:
-    board = leaderboard(sweep(runs, 12, 0.002, cross_entropy=0, focal=0.03, ldam=0.0290), "test/auroc")
+    board = build_leaderboard(sweep(runs, 12, 0.002, cross_entropy=0, focal=0.03, ldam=0.0290), "test/auroc")
     do, unsure, against = board.conclusions
     assert do.startswith("Train with ldam. None of the other 2 is better by more than 0.0")
     assert do.endswith("test/auroc (95%); not the best: cross_entropy.")
     assert unsure == "The best is among 2 (95%): ldam, focal."
     assert against == "Compared with cross_entropy: better ldam, focal."
-    board = leaderboard(sweep(runs, 12, 0.01, cross_entropy=0, focal=0.001), "test/auroc")
+    board = build_leaderboard(sweep(runs, 12, 0.01, cross_entropy=0, focal=0.001), "test/auroc")
     assert board.conclusions[1] == "Any of the 2 may be the best."
     assert board.conclusions[-1].startswith("With 12 seeds differences of 0.01")
     assert "matters: repeat the command with 'seed=range(" in board.conclusions[-1]
 
 
 def test_too_few_seeds(runs: Table) -> None:
-    board = leaderboard(sweep(runs, 5, cross_entropy=0, focal=0.03), "test/auroc")
+    board = build_leaderboard(sweep(runs, 5, cross_entropy=0, focal=0.03), "test/auroc")
     assert board.conclusions[0].startswith("Nothing is decided yet: focal has the best mean")
     assert "too few seeds: 5, and fewer than 6 decide nothing" in board.protocol
     assert words(board) == {"focal": "undecided", "cross_entropy": "baseline"}
@@ -72,7 +72,7 @@ def test_failing_on_hard_seeds_wins_nothing(runs: Table, baseline: str) -> None:
     frame = sweep(runs, 12, lost=("risky",), cross_entropy=0, focal=-0.001, risky=-0.02)
     bare = frame[frame["role"] == "run"].groupby("objective")["metrics.test/auroc"].mean()
     assert bare.idxmax() == "risky"
-    board = leaderboard(frame, "test/auroc", baseline=baseline)
+    board = build_leaderboard(frame, "test/auroc", baseline=baseline)
     assert board.table.loc[board.table["rank"] == 1, "objective"].tolist() == ["cross_entropy"]
     assert board.conclusions[0].startswith("Train with cross_entropy")
     assert board.conclusions[1] == "risky lacks 2 of 12 runs (2 failed), so it can neither lead nor be called better."
@@ -81,7 +81,7 @@ def test_failing_on_hard_seeds_wins_nothing(runs: Table, baseline: str) -> None:
 
 
 def test_a_better_one_that_failed_is_not_recommended(runs: Table) -> None:
-    board = leaderboard(sweep(runs, 12, lost=("risky",), cross_entropy=0, risky=0.02), "test/auroc")
+    board = build_leaderboard(sweep(runs, 12, lost=("risky",), cross_entropy=0, risky=0.02), "test/auroc")
     assert board.conclusions[0].startswith("Train with cross_entropy. risky is not better by more than 0.0")
     assert words(board)["risky"] == "undecided"
     table = board.table.set_index("objective")
@@ -94,12 +94,12 @@ def test_a_better_one_that_failed_is_not_recommended(runs: Table) -> None:
 def test_identical_runs_are_not_equivalent_before_that_is_known(runs: Table) -> None:
     rows = [(name, seed, 1.0) for name in ("cross_entropy", "focal") for seed in range(9)]
     frame = runs(*rows, references={"class prior": 0.5}).assign(seeds="draws", rows_test=20_000.0)
-    assert words(leaderboard(frame, "test/auroc"))["focal"] == "equivalent"
+    assert words(build_leaderboard(frame, "test/auroc"))["focal"] == "equivalent"
     few = frame[(frame["params.seed"] < 3) | (frame["role"] != "run")]
-    board = leaderboard(few, "test/auroc")
+    board = build_leaderboard(few, "test/auroc")
     assert words(board)["focal"] == "identical so far"
     assert board.conclusions[0] == "Nothing is decided yet: all objectives have the same test/auroc so far."
-    small = leaderboard(frame.assign(rows_test=30.0), "test/auroc")
+    small = build_leaderboard(frame.assign(rows_test=30.0), "test/auroc")
     assert words(small)["focal"] == "identical so far"
     row = small.table.set_index("objective").loc["focal"]
     assert row["withheld"] == "one judged row of 30 moves the metric by more"
@@ -107,13 +107,13 @@ def test_identical_runs_are_not_equivalent_before_that_is_known(runs: Table) -> 
 
 def test_the_region_is_a_share_of_what_can_be_gained(runs: Table) -> None:
     frame = sweep(runs, 12, cross_entropy=0, focal=0.0)
-    board = leaderboard(frame, "test/auroc")
+    board = build_leaderboard(frame, "test/auroc")
     assert board.rope == pytest.approx(0.01 * (board.table["mean"].max() - 0.5))
     assert any("1% of what can be gained over the class prior, count as equal" in line for line in board.protocol)
     bayes = pd.concat(
         [frame, frame[frame["role"] != "run"].assign(objective="Bayes rule", **{"metrics.test/auroc": 0.87})]
     )
-    near = leaderboard(bayes, "test/auroc")
+    near = build_leaderboard(bayes, "test/auroc")
     left = 0.87 - near.table.set_index("objective").loc["cross_entropy", "mean"]
     assert near.rope == pytest.approx(left / 2)
 
@@ -125,7 +125,7 @@ def test_a_collapse_is_named_and_keeps_from_equivalent(runs: Table) -> None:
     frame = sweep(runs, 20, cross_entropy=0, focal=0.0)
     at = (frame["objective"] == "focal") & (frame["params.seed"] == 7)
     frame.loc[at, "metrics.test/auroc"] = 0.5
-    board = leaderboard(frame, "test/auroc")
+    board = build_leaderboard(frame, "test/auroc")
     assert "Far worse than usual on some seeds: focal (1 of 20)." in board.conclusions
     row = board.table.set_index("objective").loc["focal"]
     assert (row["collapses"], row["worst"]) == (1, 0.5)
@@ -137,7 +137,7 @@ def test_a_collapse_is_named_and_keeps_from_equivalent(runs: Table) -> None:
 
 
 def test_the_baseline_is_no_winner_and_no_word_fights(runs: Table) -> None:
-    board = leaderboard(sweep(runs, 12, 0.005, cross_entropy=0, focal=0.003, brier=-0.01), "test/auroc")
+    board = build_leaderboard(sweep(runs, 12, 0.005, cross_entropy=0, focal=0.003, brier=-0.01), "test/auroc")
     table = board.table[board.table["role"] == "objective"].set_index("objective")
     for label, row in table.drop(index="cross_entropy").iterrows():
         apart = row["low"] > 0 or row["high"] < 0
@@ -152,7 +152,7 @@ def test_the_baseline_is_no_winner_and_no_word_fights(runs: Table) -> None:
 
 def test_many_objectives_far_apart_are_separated_at_thirty_one_seeds(runs: Table) -> None:
     frame = sweep(runs, 31, **{f"l{k:02d}": -k for k in range(12)})
-    board = leaderboard(frame, "test/auroc")
+    board = build_leaderboard(frame, "test/auroc")
     assert board.conclusions[0] == "Train with l00: all 11 others are worse (95%)."
 
 
@@ -162,7 +162,7 @@ def test_many_objectives_far_apart_are_separated_at_thirty_one_seeds(runs: Table
 def test_advice_on_seeds_does_not_depend_on_the_difference_seen(runs: Table) -> None:
     def advice(gap: float) -> str:
         frame = sweep(runs, 12, 0.01, cross_entropy=0.0, focal=gap)
-        return leaderboard(frame, "test/auroc", rope=0.005).conclusions[-1]
+        return build_leaderboard(frame, "test/auroc", rope=0.005).conclusions[-1]
 
     assert advice(0.0) == advice(0.004)
 
@@ -171,26 +171,26 @@ def test_advice_on_seeds_does_not_depend_on_the_difference_seen(runs: Table) -> 
 
 
 def test_there_is_always_a_baseline(runs: Table) -> None:
-    board = leaderboard(sweep(runs, 12, **{"focal gamma=2": 0, "focal": 0.03, "focal · l2": -0.01}), "test/auroc")
+    board = build_leaderboard(sweep(runs, 12, **{"focal gamma=2": 0, "focal": 0.03, "focal · l2": -0.01}), "test/auroc")
     assert board.baseline == "focal"
     assert words(board)["focal gamma=2"] == "worse"
     assert board.notes[0] == (
         "compared with focal, the nearest to the defaults; --baseline or compare.baseline names another"
     )
     grid = sweep(runs, 12, **{"cross_entropy · l2": 0, "cross_entropy · l2 · balanced": 0.03, "focal · l2": 0})
-    assert leaderboard(grid, "test/auroc").baseline == "cross_entropy · l2"
+    assert build_leaderboard(grid, "test/auroc").baseline == "cross_entropy · l2"
 
 
 def test_nothing_to_compare(runs: Table) -> None:
-    board = leaderboard(runs(("focal", 0, 0.5)), "test/auroc")
+    board = build_leaderboard(runs(("focal", 0, 0.5)), "test/auroc")
     assert board.conclusions == ("focal is the only objective with a value: there is nothing to compare.",)
-    none = leaderboard(runs(("focal", 0, float("nan"))), "test/auroc")
+    none = build_leaderboard(runs(("focal", 0, float("nan"))), "test/auroc")
     assert none.conclusions == ("No objective has a value.",)
 
 
 def test_nobody_without_missing_runs(runs: Table) -> None:
     rows = [("a", 0, 0.5), ("a", 1, 0.6), ("b", 1, 0.7), ("b", 2, 0.8)]
-    board = leaderboard(runs(*rows), "test/auroc")
+    board = build_leaderboard(runs(*rows), "test/auroc")
     assert board.conclusions[0] == (
         "Nothing can be recommended: every objective lacks runs that another has (b 1 of 3, a 1 of 3)."
     )

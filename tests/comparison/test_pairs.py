@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossbench.comparison.leaderboard import leaderboard
+from lossbench.comparison.leaderboard import build_leaderboard
 from lossbench.comparison.pairs import differences, labelled, values
 
 RUN = st.tuples(
@@ -47,7 +47,7 @@ def expected(rows: list[tuple], objective: str) -> tuple[float, int, int]:
 def test_pairs_against_a_search_for_partners(rows: list[tuple]) -> None:
     frame = pd.DataFrame(rows, columns=["objective", "params.seed", "params.fold", "metrics.test/f1", "status"])
     frame = frame.assign(role="run", seconds=1.0)
-    table = leaderboard(frame, "test/f1").table
+    table = build_leaderboard(frame, "test/f1").table
     counted = frame[(frame["status"] == "FINISHED") & frame["metrics.test/f1"].notna()]
     folds = counted["params.fold"].nunique(dropna=False) > 1  # which are not independent: described, not judged
     assert table[["n", "undefined", "failed", "unfinished"]].to_numpy().sum() == len(rows)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lossbench.comparison.leaderboard import leaderboard
+from lossbench.comparison.leaderboard import build_leaderboard
 
 
 def runs(data: str, seeds: int = 8, *, claim: str = "draws", gap: float = 0.1, **params: object) -> pd.DataFrame:
@@ -36,13 +36,13 @@ def together(*parts: pd.DataFrame) -> pd.DataFrame:
 
 def test_each_dataset_is_judged_by_its_own_population() -> None:
     frame = together(runs("rings"), runs("wine", claim="splits", gap=-0.1))
-    alone = leaderboard(frame, "test/auroc", baseline="cross_entropy").by_dataset
+    alone = build_leaderboard(frame, "test/auroc", baseline="cross_entropy").by_dataset
     assert list(alone) == ["rings", "wine"]
     verdicts = {name: board.table.set_index("objective")["verdict"]["focal"] for name, board in alone.items()}
     assert verdicts == {"rings": "better", "wine": "worse"}
     assert any(line.startswith("sign-flip test") for line in alone["rings"].protocol)
     assert any(line.startswith("corrected resampled t-test") for line in alone["wine"].protocol)
-    only = leaderboard(runs("rings").assign(run_id="r"), "test/auroc", baseline="cross_entropy")
+    only = build_leaderboard(runs("rings").assign(run_id="r"), "test/auroc", baseline="cross_entropy")
     pd.testing.assert_series_equal(alone["rings"].table["p"], only.table["p"])
     assert only.by_dataset == {}
 
@@ -50,7 +50,7 @@ def test_each_dataset_is_judged_by_its_own_population() -> None:
 def test_a_dataset_without_the_baseline_has_one_of_its_own() -> None:
     wine = runs("wine")
     frame = together(runs("rings"), wine[wine["objective"].str.startswith("focal")])
-    alone = leaderboard(frame, "test/auroc", baseline="cross_entropy").by_dataset
+    alone = build_leaderboard(frame, "test/auroc", baseline="cross_entropy").by_dataset
     assert alone["wine"].baseline == "focal · wine"
     assert alone["rings"].baseline == "cross_entropy"
 
@@ -58,7 +58,7 @@ def test_a_dataset_without_the_baseline_has_one_of_its_own() -> None:
 def test_variants_of_one_source_are_one_family() -> None:
     parts = [runs(name) for name in ("iris", "wine", "rings", "digits")]
     ovr = [runs("digits_ovr", table="digits", positive_rate=rate, gap=0.2) for rate in (0.1, 0.02)]
-    board = leaderboard(together(*parts, *ovr), "test/auroc")
+    board = build_leaderboard(together(*parts, *ovr), "test/auroc")
     table = board.table.set_index("objective")
     assert board.protocol[0].startswith("4 families of 5 datasets, one value each")
     # The family of digits is the mean over its runs: one of three gains .1, two gain .2.
@@ -68,7 +68,7 @@ def test_variants_of_one_source_are_one_family() -> None:
 
 def test_files_are_datasets_of_their_own() -> None:
     parts = [runs("table", 3, path=f"folder/{name}.csv") for name in "abcdef"]
-    board = leaderboard(together(*parts), "test/auroc")
+    board = build_leaderboard(together(*parts), "test/auroc")
     table = board.table.set_index("objective")
     assert board.units == "datasets"
     assert table.loc["focal", "p"] == pytest.approx(2 / 2**6)
@@ -78,18 +78,18 @@ def test_files_are_datasets_of_their_own() -> None:
 def test_the_interval_of_a_mean_knows_that_splits_share_rows() -> None:
     for claim, ratio in (("draws", 0.0), ("splits", 0.25)):
         frame = runs("rings", 10, claim=claim).assign(run_id="r")
-        row = leaderboard(frame, "test/auroc").table.iloc[0]
+        row = build_leaderboard(frame, "test/auroc").table.iloc[0]
         values = frame.loc[frame["objective"] == f"{row['objective']} · rings", "metrics.test/auroc"]
         expected = stats.t.ppf(0.975, 9) * values.std() * (1 / 10 + ratio) ** 0.5
         assert row["half"] == pytest.approx(expected, abs=1e-12)
-    assert np.isnan(leaderboard(together(runs("rings"), runs("wine")), "test/auroc").table["half"]).all()
+    assert np.isnan(build_leaderboard(together(runs("rings"), runs("wine")), "test/auroc").table["half"]).all()
 
 
 def test_a_run_costs_what_its_training_took() -> None:
     frame = runs("rings").assign(run_id="r", seconds=40.0, **{"metrics.seconds": 0.5})
-    assert leaderboard(frame, "test/auroc").table["seconds"].tolist() == [0.5, 0.5]
+    assert build_leaderboard(frame, "test/auroc").table["seconds"].tolist() == [0.5, 0.5]
     frame.loc[frame["objective"] == "focal · rings", "metrics.seconds"] = float("nan")
-    assert sorted(leaderboard(frame, "test/auroc").table["seconds"]) == [0.5, 40.0]
+    assert sorted(build_leaderboard(frame, "test/auroc").table["seconds"]) == [0.5, 40.0]
 
 
 def test_a_reference_of_one_dataset_stands_beside_that_dataset_alone() -> None:
@@ -99,7 +99,7 @@ def test_a_reference_of_one_dataset_stands_beside_that_dataset_alone() -> None:
         [{"objective": name, "params.data": data, "params.seed": 0, "metrics.test/auroc": 0.9} for name, data in known]
     ).assign(role="reference", status="FINISHED", seconds=0.0, run_id="b")
     whole = pd.concat([frame, extra], ignore_index=True)
-    board = leaderboard(whole, "test/auroc")
+    board = build_leaderboard(whole, "test/auroc")
     assert board.table.loc[board.table["role"] == "reference", "objective"].tolist() == ["class prior"]
     bayes = {name: (alone.table["objective"] == "Bayes rule").sum() for name, alone in board.by_dataset.items()}
     assert bayes == {"rings": 1, "wine": 0}

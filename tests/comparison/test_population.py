@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lossbench.comparison.leaderboard import leaderboard
+from lossbench.comparison.leaderboard import build_leaderboard
 from lossbench.comparison.population import population
 from lossbench.comparison.sign_flip import SignFlip
 
@@ -61,7 +61,7 @@ def wide(frame: pd.DataFrame) -> pd.Series:
 
 
 def focal(frame: pd.DataFrame) -> dict[str, float]:
-    table = leaderboard(frame, "test/auroc").table
+    table = build_leaderboard(frame, "test/auroc").table
     (found,) = table[table["objective"] == "focal"].to_dict("records")
     return found
 
@@ -93,7 +93,7 @@ def test_splits_of_one_table(how: dict) -> None:
     d = wide(frame)
     t = d.mean() / (d.std() * (1 / 8 + 0.25) ** 0.5)
     assert focal(frame)["p"] == pytest.approx(2 * stats.t.sf(abs(t), 7), abs=1e-10)
-    assert any("approximate" in line for line in leaderboard(frame, "test/auroc").protocol)
+    assert any("approximate" in line for line in build_leaderboard(frame, "test/auroc").protocol)
 
 
 def test_splits_without_their_sizes_are_described_only() -> None:
@@ -143,24 +143,24 @@ def test_several_datasets_give_one_value_each() -> None:
     assert found["difference"] == pytest.approx(d.mean())
     assert found["mean"] == pytest.approx(table["focal"].mean())
     assert found["pairs"] == 21
-    board = leaderboard(frame[frame["order"] < 5], "test/auroc")
+    board = build_leaderboard(frame[frame["order"] < 5], "test/auroc")
     few = board.table
     assert set(few["verdict"].dropna()) == {"undecided", "baseline"}
     assert any("too few datasets: 5, and fewer than 6 decide nothing" in line for line in board.protocol)
     assert isinstance(population(frame.assign(role="run"), "test/auroc").test, SignFlip)
-    board = leaderboard(frame.drop(index=frame.index[frame["objective"] == "focal · c"]), "test/auroc")
+    board = build_leaderboard(frame.drop(index=frame.index[frame["objective"] == "focal · c"]), "test/auroc")
     assert "focal has values on 6 of 7 datasets alone: the rest is estimated from the others" in board.notes
 
 
 def test_runs_that_do_not_say() -> None:
     frame = sweep(claim=None)
     assert population(frame, "test/auroc").kind == "unknown"
-    assert any("do not say" in line for line in leaderboard(frame, "test/auroc").protocol)
+    assert any("do not say" in line for line in build_leaderboard(frame, "test/auroc").protocol)
     assert population(sweep(claim=None, folds=(0, 1)), "test/auroc").test is None
 
 
 def test_the_order_of_runs_does_not_matter() -> None:
     frame = sweep(objectives=("cross_entropy", "focal", "mse"))
-    first = leaderboard(frame, "test/auroc").table
-    again = leaderboard(frame.sample(frac=1, random_state=1).reset_index(drop=True), "test/auroc").table
+    first = build_leaderboard(frame, "test/auroc").table
+    again = build_leaderboard(frame.sample(frac=1, random_state=1).reset_index(drop=True), "test/auroc").table
     pd.testing.assert_frame_equal(first, again)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from lossbench.comparison.leaderboard import leaderboard
-from lossbench.comparison.summary import summaries
+from lossbench.comparison.leaderboard import build_leaderboard
+from lossbench.comparison.summary import summarize
 
 Table = Callable[..., pd.DataFrame]
 
@@ -25,7 +25,7 @@ def test_hand_values(runs: Table) -> None:
         ("mse", 0, 0.9, "FAILED"),
         references={"Bayes": 0.99},
     )
-    found = summaries(frame)
+    found = summarize(frame)
     assert found["focal"] == pytest.approx(
         {
             "test/auroc": 0.75,
@@ -45,8 +45,8 @@ def test_it_agrees_with_the_leaderboard(runs: Table) -> None:
     frame = runs(
         *[(name, seed, (seed * 7 + len(name) * 3) % 11 / 11) for name in ("focal", "mse") for seed in range(9)]
     )
-    found = summaries(frame, baseline="mse")
-    for row in leaderboard(frame, "test/auroc", baseline="mse").table.to_dict("records"):
+    found = summarize(frame, baseline="mse")
+    for row in build_leaderboard(frame, "test/auroc", baseline="mse").table.to_dict("records"):
         summary = found[row["objective"]]
         assert summary["test/auroc"] == pytest.approx(row["mean"], abs=1e-15)
         assert summary["sd/test/auroc"] == pytest.approx(row["sd"], abs=1e-15)
@@ -54,5 +54,5 @@ def test_it_agrees_with_the_leaderboard(runs: Table) -> None:
 
 
 def test_a_single_objective_is_its_own_baseline(runs: Table) -> None:
-    found = summaries(runs(("focal", 0, 0.5)))
+    found = summarize(runs(("focal", 0, 0.5)))
     assert found == {"focal": {"test/auroc": 0.5, "difference/test/auroc": 0.0, "n": 1.0}}

@@ -9,7 +9,7 @@ from statsmodels.stats.multitest import multipletests
 
 from lossbench.comparison.verdicts import holm
 from lossbench.errors import UserError
-from lossbench.evaluation.catalogue import rope
+from lossbench.evaluation.catalogue import rope_of
 
 
 @pytest.mark.parametrize("p", [[0.3], [0.01, 0.04, 0.03], [0.02, 0.02, 1.0, 0.0], [0.004, 0.011, 0.039, 0.012, 0.9]])
@@ -19,10 +19,10 @@ def test_holm_is_statsmodels(p: list[float]) -> None:
 
 
 def test_rope_by_metric() -> None:
-    assert rope("test/posterior/log_loss") == 0.005
-    assert rope("test/recall/a") == 0.01
-    assert rope("test/mine") is None
-    assert rope("test/mine", 0) == 0.0
+    assert rope_of("test/posterior/log_loss") == 0.005
+    assert rope_of("test/recall/a") == 0.01
+    assert rope_of("test/mine") is None
+    assert rope_of("test/mine", 0) == 0.0
     for wrong in (-0.1, math.nan, math.inf, True, "a"):
         with pytest.raises(UserError, match=r"compare\.rope is null or a number >= 0, got"):
-            rope("test/auroc", wrong)
+            rope_of("test/auroc", wrong)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -179,26 +178,10 @@ def test_the_digest_is_of_names_and_values() -> None:
     assert len({draw.digest, *(other.digest for other in others)}) == 6
 
 
-def test_frame_has_original_units_and_class_names() -> None:
-    source = Columns()
-    dataset = source.prepare()
-    frame = dataset.frame(dataset.val)
-    assert list(frame.columns) == ["row", "constant", "wave", "target"]
+def test_raw_rows_have_original_units() -> None:
+    dataset = Columns().prepare()
     # the column `row` is the row number itself
-    np.testing.assert_allclose(frame["row"], dataset.val.index, atol=1e-9)
-    assert frame["target"].tolist() == [("a", "b", "c")[label] for label in dataset.val.y]
-    assert isinstance(frame, pd.DataFrame)
-
-
-def test_frame_keeps_a_feature_that_is_called_target() -> None:
-    @dataclass(kw_only=True)
-    class Awkward(Columns):
-        def draw(self) -> Draw:
-            draw = super().draw()
-            return Draw(draw.x, draw.y, ("target", "target_", "wave"), draw.class_names)
-
-    dataset = Awkward().prepare()
-    assert list(dataset.frame(dataset.train).columns) == ["target", "target_", "wave", "target__"]
+    np.testing.assert_allclose(dataset.raw(dataset.val)[:, 0], dataset.val.index, atol=1e-9)
 
 
 def test_a_fold_and_a_test_draw_of_its_own_exclude_each_other() -> None:

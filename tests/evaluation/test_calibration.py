@@ -148,11 +148,11 @@ def test_a_posterior_that_rules_out_what_occurs_is_refuted_by_one_row():
     scores = rng.normal(size=(400, 1))
     probs = calibration.Platt(np.array([1.0]), np.array([0.0])).probs(scores)
     target = (rng.random(400) < probs[:, 1]).astype(int)
-    assert calibration.better(scores, target, probs) is None  # the truth
+    assert calibration.fit_if_better(scores, target, probs) is None  # the truth
     for sure in (0.0, 1e-320):
         wrong = probs.copy()
         wrong[0, target[0]], wrong[0, 1 - target[0]] = sure, 1.0
-        fitted = calibration.better(scores, target, wrong)
+        fitted = calibration.fit_if_better(scores, target, wrong)
         assert fitted is not None
         np.testing.assert_array_equal(fitted.probs(scores), calibration.fit("platt", scores, target).probs(scores))
 
@@ -165,7 +165,7 @@ def test_folds_that_start_near_end_where_they_would_from_afar():
     for label in range(3):
         rows = np.flatnonzero(target == label)
         turn[rows] = np.arange(len(rows)) % calibration.FOLDS
-    found = calibration.cross_fitted(scores, target, calibration.fit("platt", scores, target))
+    found = calibration.cross_fit(scores, target, calibration.fit("platt", scores, target))
     for fold in range(calibration.FOLDS):
         unseen = turn == fold
         expected = calibration.fit("platt", scores[~unseen], target[~unseen]).probs(scores[unseen])

@@ -16,11 +16,11 @@ from lossbench.evaluation.catalogue import (
     METRICS,
     TUNED,
     AddedMetric,
-    direction,
+    direction_of,
     from_text,
     names_for,
     names_from,
-    rope,
+    rope_of,
     to_text,
     without_facts,
 )
@@ -50,7 +50,7 @@ def test_every_tuned_row_has_its_score_which_is_the_formula(name: str) -> None:
     target, positive = np.arange(40) % 2, draw.random(40)
     probs = np.stack([1 - positive, positive], axis=1)
     expected = metrics.compute(target, probs[None], [name])[name][0]
-    assert thresholds.at(target, positive, {name: 0.5})[name] == pytest.approx(expected, abs=1e-12)
+    assert thresholds.score_at(target, positive, {name: 0.5})[name] == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_order_of_a_run_and_of_a_leaderboard() -> None:
@@ -71,32 +71,32 @@ def test_the_order_of_a_run_and_of_a_leaderboard() -> None:
     [("auroc", "max"), ("mcc", "max"), ("log_loss", "min"), ("brier", "min"), ("ece", "min")],
 )
 def test_every_split_and_view(prefix: str, metric: str, wanted: str) -> None:
-    assert direction(prefix + metric) == wanted
+    assert direction_of(prefix + metric) == wanted
 
 
 def test_tuned_recall_and_a_class_named_like_a_metric() -> None:
-    assert direction("test/tuned/f1") == "max"
-    assert direction("test/recall/log_loss") == "max"
-    assert direction("test/recall/cost", added={"cost": AddedMetric("min")}) == "max"
+    assert direction_of("test/tuned/f1") == "max"
+    assert direction_of("test/recall/log_loss") == "max"
+    assert direction_of("test/recall/cost", added={"cost": AddedMetric("min")}) == "max"
 
 
 def test_unknown_metrics_need_a_direction() -> None:
     with pytest.raises(UserError, match=r"'test/ndcg' .* compare\.direction"):
-        direction("test/ndcg")
-    assert direction("test/ndcg", "max") == "max"
-    assert direction("test/auroc", "min") == "min"
+        direction_of("test/ndcg")
+    assert direction_of("test/ndcg", "max") == "max"
+    assert direction_of("test/auroc", "min") == "min"
     with pytest.raises(UserError, match="max or min, got 'up'"):
-        direction("test/auroc", "up")
+        direction_of("test/auroc", "up")
 
 
 def test_added_metrics_are_known_by_what_was_recorded() -> None:
     added = from_text(to_text({"cost": AddedMetric("min", 0.5), "silent": AddedMetric()}))
     assert added == {"cost": AddedMetric("min", 0.5), "silent": AddedMetric()}
-    assert direction("test/cost/a", added=added) == "min"
-    assert rope("val/cost", added=added) == 0.5
-    assert rope("val/cost", 0.1, added) == 0.1
+    assert direction_of("test/cost/a", added=added) == "min"
+    assert rope_of("val/cost", added=added) == 0.5
+    assert rope_of("val/cost", 0.1, added) == 0.1
     with pytest.raises(UserError, match=r"'test/silent' .* \(known: accuracy, .*, cost, silent\)"):
-        direction("test/silent", added=added)
+        direction_of("test/silent", added=added)
 
 
 def test_facts_are_no_arguments() -> None:

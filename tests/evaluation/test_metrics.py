@@ -169,16 +169,16 @@ def test_names_of_a_task():
 def test_nan_exactly_where_a_reason_is_given(case):
     target, probs = case
     values = metrics.compute(target, probs)
-    reasons = metrics.undefined(target.ravel(), probs.shape[2])
+    reasons = metrics.explain_undefined(target.ravel(), probs.shape[2])
     assert {name for name, value in values.items() if np.isnan(value[0])} == set(reasons)
 
 
 def test_reasons_name_the_class():
-    assert metrics.undefined([0, 1, 0], 3, ("a", "b", "c")) == dict.fromkeys(
+    assert metrics.explain_undefined([0, 1, 0], 3, ("a", "b", "c")) == dict.fromkeys(
         ("auroc", "balanced_accuracy", "average_precision", "f1"), "no row of class 'c'"
     )
-    assert metrics.undefined([2, 2], 3, ("a", "b", "c"))["mcc"] == "only one class"
-    assert metrics.undefined([0, 1], 2) == {}
+    assert metrics.explain_undefined([2, 2], 3, ("a", "b", "c"))["mcc"] == "only one class"
+    assert metrics.explain_undefined([0, 1], 2) == {}
 
 
 def test_one_decided_class_has_mcc_zero():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lossbench.evaluation.sparsity import sparsity
+from lossbench.evaluation.sparsity import measure_sparsity
 from lossbench.models.class_prior import ClassPrior
 from lossbench.models.mlp import Mlp
 from lossbench.objective.regularizer import Regularizer, Step
@@ -30,7 +30,7 @@ def test_equals_a_count_by_numpy() -> None:
     arrays = [matrix.detach().numpy() for matrix in matrices]
     total = sum(array.size for array in arrays)
     near = [np.abs(array) <= 1e-3 * np.abs(array).max() for array in arrays]
-    found = sparsity(network)
+    found = measure_sparsity(network)
     assert found["weights/near_zero"] == pytest.approx(sum(array.sum() for array in near) / total)
     assert found["weights/zero"] == pytest.approx(sum((array == 0).sum() for array in arrays) / total)
     assert found["weights/norm"] == pytest.approx(np.linalg.norm(np.concatenate([a.ravel() for a in arrays])))
@@ -43,7 +43,7 @@ def test_biases_and_normalisation_are_no_weights() -> None:
     nn.init.constant_(network[1].weight, 2.0)
     nn.init.zeros_(network[1].bias)
     nn.init.zeros_(network[0].weight)
-    assert sparsity(network) == {
+    assert measure_sparsity(network) == {
         "weights/near_zero": 0,
         "weights/zero": 0,
         "weights/norm": 4,
@@ -52,8 +52,8 @@ def test_biases_and_normalisation_are_no_weights() -> None:
 
 
 def test_says_nothing_that_it_does_not_know() -> None:
-    assert sparsity(ClassPrior(TASK)) == {}
-    assert "weights/features_used" not in sparsity(nn.Sequential(nn.Conv1d(1, 2, 3), nn.Linear(2, 1)))
+    assert measure_sparsity(ClassPrior(TASK)) == {}
+    assert "weights/features_used" not in measure_sparsity(nn.Sequential(nn.Conv1d(1, 2, 3), nn.Linear(2, 1)))
 
 
 @pytest.mark.parametrize("part", [L1(0.2, proximal=True), GroupLasso(0.1, proximal=True), L1(0.2), GroupLasso(0.1)])
@@ -71,6 +71,6 @@ def test_only_proximal_steps_make_true_zeros(part: Regularizer) -> None:
             for moved in part.shrunk({"weight": layer.weight}, {"weight": 0.1}).values():
                 layer.weight.copy_(moved)
         layer.weight.grad = None
-    found = sparsity(layer)
+    found = measure_sparsity(layer)
     assert found["weights/zero"] == (0.75 if part.acts_after_step else 0)
     assert not part.acts_after_step or found["weights/features_used"] == 1

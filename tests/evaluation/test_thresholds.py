@@ -32,7 +32,7 @@ def test_no_threshold_is_better(pairs, metric):
     tuned = thresholds.tune(target, prob)[metric]
     every_cut = np.append(np.arange(0, 11) / 10 - 0.05, 1.0)
     best = max(REFERENCE[metric](target, (prob > cut).astype(int)) for cut in every_cut)
-    reached = thresholds.at(target, prob, {metric: tuned})[metric]
+    reached = thresholds.score_at(target, prob, {metric: tuned})[metric]
     assert reached == pytest.approx(best, abs=1e-12)
     assert reached == pytest.approx(REFERENCE[metric](target, (prob > tuned).astype(int)), abs=1e-12)
 
@@ -42,7 +42,7 @@ def test_no_threshold_is_better(pairs, metric):
 def test_figures_at_a_threshold_equal_scikit_learn(pairs, cut):
     target = np.array([label for label, _ in pairs])
     prob = np.array([value for _, value in pairs]) / 10
-    values = thresholds.at(target, prob, dict.fromkeys(thresholds.TUNED, cut / 10))
+    values = thresholds.score_at(target, prob, dict.fromkeys(thresholds.TUNED, cut / 10))
     assert set(values) == set(thresholds.TUNED)
     for metric, value in values.items():
         expected = REFERENCE[metric](target, (prob > cut / 10).astype(int))
@@ -69,7 +69,7 @@ def test_neighbouring_floats_are_separated():
     high = float(np.nextafter(low, 1))
     for pair in ((low, high), (np.nextafter(0.1, 0), 0.1)):
         tuned = thresholds.tune([0, 1], pair)
-        assert thresholds.at([0, 1], pair, tuned)["accuracy"] == 1
+        assert thresholds.score_at([0, 1], pair, tuned)["accuracy"] == 1
     assert thresholds.tune([0, 1], [0.0, 5e-324])["accuracy"] == 0
 
 
@@ -80,18 +80,18 @@ def test_neighbouring_floats_are_separated():
 def test_undefined_is_nan(target, defined):
     tuned = thresholds.tune(target, [0.2, 0.7])
     assert {metric for metric, value in tuned.items() if not math.isnan(value)} == defined
-    values = thresholds.at(target, [0.2, 0.7], dict.fromkeys(thresholds.TUNED, 0.5))
+    values = thresholds.score_at(target, [0.2, 0.7], dict.fromkeys(thresholds.TUNED, 0.5))
     assert {metric for metric, value in values.items() if not math.isnan(value)} == defined
-    untuned = thresholds.at(target, [0.2, 0.7], dict.fromkeys(thresholds.TUNED, math.nan))
+    untuned = thresholds.score_at(target, [0.2, 0.7], dict.fromkeys(thresholds.TUNED, math.nan))
     assert all(math.isnan(value) for value in untuned.values())
 
 
 def test_errors_name_rule_and_value():
     with pytest.raises(ValueError, match=r"one of f1, .*, got 'auroc'"):
-        thresholds.at([0, 1], [0.1, 0.2], {"auroc": 0.5})
+        thresholds.score_at([0, 1], [0.1, 0.2], {"auroc": 0.5})
     with pytest.raises(ValueError, match=r"with N >= 1, got \(0,\) and \(0,\)"):
         thresholds.tune([], [])
     with pytest.raises(ValueError, match=r"target of 0 and 1, got 0\.\.2"):
-        thresholds.at([0, 2], [0.1, 0.2], {"f1": 0.5})
+        thresholds.score_at([0, 2], [0.1, 0.2], {"f1": 0.5})
     with pytest.raises(ValueError, match=r"probabilities in \[0, 1\], got nan"):
-        thresholds.at([0, 1], [0.1, math.nan], {"f1": 0.5})
+        thresholds.score_at([0, 1], [0.1, math.nan], {"f1": 0.5})

@@ -76,7 +76,7 @@ def test_a_linear_model_is_scikit_learns(
     data: str, make: Make, bases: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # validation would refute an untrained network's posterior
-    monkeypatch.setattr("lossbench.evaluation.calibration.better", lambda *_: None)
+    monkeypatch.setattr("lossbench.evaluation.calibration.fit_if_better", lambda *_: None)
     made = make(
         "cross_entropy",
         data,

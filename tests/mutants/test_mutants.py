@@ -49,6 +49,12 @@ def test_makes_one_mistake_at_a_time():
     assert mutant.source == SOURCE.replace("= -prediction", "= prediction")
 
 
+def test_a_function_by_its_bare_name_is_made_careless_too():
+    source = "def value(x):\n    return log_softmax(x - 1)\n"
+    made = {(mutant.kind, mutant.after) for mutant in mutations().mutants("a.losses", source)}
+    assert ("careless", "(x - 1).softmax(dim=-1).log()") in made
+
+
 @pytest.mark.slow
 def test_a_sample_is_noticed():
     done = subprocess.run(

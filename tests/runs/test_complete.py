@@ -10,7 +10,7 @@ import pytest
 
 from lossbench.config.compose import compose
 from lossbench.runs.engines import Lightning, Stacked
-from lossbench.runs.execute import Outcome, Result, complete, complete_trials
+from lossbench.runs.execute import Outcome, Result, complete, complete_trials, score_of
 from lossbench.runs.prepare import PlannedRun, build_job, plan_run, planned
 from lossbench.runs.settings import read_settings
 from lossbench.tracking.run import RunRecord
@@ -98,11 +98,10 @@ def test_both_engines_give_trials_the_figures_of_the_selected_epoch(
     trial = {**configs[0], "job": {**configs[0]["job"], "trial": True}}
     figures = []
     for engine in (Lightning(), Stacked()):
-        run = plan_run(trial)
-        assert run.description is None
-        (outcome,) = complete_trials([run], engine)
+        (outcome,) = complete_trials([plan_run(trial)], engine)
         assert isinstance(outcome.score, dict)
         figures.append(outcome.score)
+    assert score_of(trial) == figures[0]
     assert figures[0].keys() == figures[1].keys()
     assert all(key.startswith("val/") for key in figures[0])
     assert figures[0]["val/auroc"] == pytest.approx(figures[1]["val/auroc"], abs=1e-6)

@@ -19,8 +19,9 @@ from lossbench.sweep.jobs import check_jobs, names_of_data
 from lossbench.tracking import row_tables
 from lossbench.tracking.artifacts import read_artifact
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.schema import Artifact
 from lossbench.tracking.store.open import Store, open_store
-from lossbench.tracking.sweep import NAMES_OF_DATA, SweepRecord
+from lossbench.tracking.sweep import SweepRecord
 
 COMMAND = "lossbench comparison=demo"
 
@@ -49,7 +50,7 @@ def sweep(store: Store) -> str:
     """A sweep of two objectives and three seeds, with epochs and predictions; it has kept its report."""
     tags = {"lossbench.metric": "test/auroc", "lossbench.command": COMMAND}
     with SweepRecord.open(store, "demo", objectives={"mse": {}, "focal": {}}, tags=tags) as record:
-        folder = row_tables.folder(store.mlruns, record.id)
+        folder = row_tables.shard_folder(store.mlruns, record.id)
         folder.mkdir(parents=True)
         counting = []
         for seed in range(3):
@@ -72,7 +73,7 @@ def sweep(store: Store) -> str:
         found = answer(store, record.id)
         assert found is not None
         planned, _ = check_jobs([("data=rings",)], [compose(["data=rings"])])
-        record.artifacts.json(names_of_data(planned), NAMES_OF_DATA)
+        record.artifacts.json(names_of_data(planned), Artifact.NAMES_OF_DATA)
         kept = reporting.keep_report(store, record, found, explain=False)
         assert kept.report is not None
         assert kept.report.parent == store.mlruns / "reports"
@@ -113,7 +114,7 @@ def test_a_report_that_cannot_be_made_costs_nothing_else(
     monkeypatch.setattr(reporting, "make_report", lambda *_: 1 / 0)
     with SweepRecord.open(store, "broken", objectives={}) as record, caplog.at_level(logging.WARNING):
         planned, _ = check_jobs([("data=rings",)], [compose(["data=rings"])])
-        record.artifacts.json(names_of_data(planned), NAMES_OF_DATA)
+        record.artifacts.json(names_of_data(planned), Artifact.NAMES_OF_DATA)
         kept = reporting.keep_report(store, record, found, explain=False)
     assert kept is found
     assert "the report could not be made (ZeroDivisionError: division by zero)" in caplog.text

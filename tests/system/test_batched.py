@@ -16,7 +16,8 @@ from lossbench.config.compose import compose
 from lossbench.runs import engines
 from lossbench.sweep import stacks
 from lossbench.tracking import read
-from lossbench.tracking.read import history
+from lossbench.tracking.read import history_of
+from lossbench.tracking.search import read_run
 from lossbench.tracking.store.open import Store, open_store
 
 QUICK = ("trainer.max_epochs=3", "data.test_rows=400", "data.negatives=600", "data.positives=60")
@@ -38,7 +39,7 @@ def command(command: Command, mlruns: Path) -> Command:
 
 
 def swept(store: Store) -> pd.DataFrame:
-    runs = read.runs(store, read.last_sweep(store).id)
+    runs = read.runs(store, read.find_sweep(store, "last").id)
     return runs[runs["role"] == "run"].set_index("name").sort_index()
 
 
@@ -60,7 +61,7 @@ def assert_same(store: Store, one: pd.DataFrame, two: pd.DataFrame) -> None:
         else:
             pd.testing.assert_frame_equal(two[columns], one[columns])
     for first, second in zip(one["run_id"], two["run_id"], strict=True):
-        histories = [history(store, run) for run in (first, second)]
+        histories = [history_of(store, read_run(store, run)) for run in (first, second)]
         assert list(histories[0].columns) == list(histories[1].columns)
         np.testing.assert_allclose(histories[1], histories[0], rtol=0, atol=1e-8)
 
@@ -155,7 +156,7 @@ def test_what_diverges_leaves_the_history_that_a_run_alone_does(command: Command
         assert command(*sweep, f"hydra/launcher={launcher}")[0] == 1
         runs = swept(store)
         (failed,) = runs[runs["status"] == "FAILED"]["run_id"]
-        histories.append(history(store, failed))
+        histories.append(history_of(store, read_run(store, failed)))
     assert len(histories[0]) > 1
     pd.testing.assert_frame_equal(histories[1], histories[0], rtol=1e-8)
 

@@ -48,7 +48,7 @@ def test_a_sweep_by_the_local_executor_is_what_it_is_here(
         given = ["-m", f"hydra/launcher={launcher}", "loss=cross_entropy,focal", "seed=range(4)", *TINY,
                  "trainer.precision=64-true", f"paths.mlruns={tmp_path / 'mlruns'}"]  # fmt: skip
         assert run_command(*given) == 0
-        runs = read.runs(store, read.last_sweep(store).id)
+        runs = read.runs(store, read.find_sweep(store, "last").id)
         tables.append(runs[runs["role"] == "run"].set_index("name")["metrics.test/log_loss"].sort_index())
     assert "Traceback" not in capfd.readouterr().err
     assert len(tables[0]) == 8

@@ -16,6 +16,7 @@ import pytest
 from commands import Command, Ended
 from lossbench.cli.main import VERBS
 from lossbench.tracking import read
+from lossbench.tracking.search import search_runs
 from lossbench.tracking.store.open import Store, open_store
 
 QUICK = ("trainer.max_epochs=2", "data.test_rows=400", "data.negatives=600", "data.positives=60")
@@ -69,7 +70,7 @@ def statuses(store: Store, sweep: str | None = None) -> pd.Series:
 
 
 def running(store: Store) -> int:
-    return len(list(read.search(store, "attributes.status = 'RUNNING'")))
+    return len(list(search_runs(store, "attributes.status = 'RUNNING'")))
 
 
 def one_line(ended: Ended) -> str:
@@ -172,13 +173,13 @@ def test_a_users_own_conf_folder_adds_a_choice(lossbench: Command, tmp_path: Pat
 def test_a_users_error_is_one_line_and_leaves_no_run(
     lossbench: Command, store: Store, arguments: list[str], words: list[str]
 ) -> None:
-    before = len(list(read.search(store, "")))
+    before = len(list(search_runs(store)))
     ended = lossbench(*arguments)
     assert ended.status == 2, ended
     line = one_line(ended)
     for word in words:
         assert word in line, line
-    assert len(list(read.search(store, ""))) == before
+    assert len(list(search_runs(store))) == before
 
 
 @pytest.mark.parametrize(
@@ -222,23 +223,23 @@ def test_a_sweep_records_three_levels_and_ends_in_a_leaderboard(lossbench: Comma
     assert "test/auroc (higher is better)" in ended.out
     assert "class prior" in ended.out
     assert "Bayes rule" in ended.out
-    sweep = read.last_sweep(store)
+    sweep = read.find_sweep(store, "last")
     assert sweep.status == "FINISHED"
     runs = read.runs(store, sweep.id)
     jobs = runs[runs["role"] == "run"]
     assert sorted(jobs["name"]) == ["s0 · cross_entropy", "s0 · focal", "s1 · cross_entropy", "s1 · focal"]
     assert (jobs["status"] == "FINISHED").all()
-    objectives = {run.info.run_name: run for run in read.search(store, f"tags.`mlflow.parentRunId` = '{sweep.id}'")}
+    objectives = {run.name: run for run in search_runs(store, f"tags.`mlflow.parentRunId` = '{sweep.id}'")}
     assert {"cross_entropy", "focal"} <= set(objectives)
     for name in ("cross_entropy", "focal"):
         own = jobs[jobs["objective"] == name]
-        metrics = objectives[name].data.metrics
+        metrics = objectives[name].metrics
         assert metrics["test/auroc"] == pytest.approx(own["metrics.test/auroc"].mean(), abs=1e-12)
         assert metrics["n"] == 2
         parents = {store.client.get_run(run_id).data.tags["mlflow.parentRunId"] for run_id in own["run_id"]}
-        assert parents == {objectives[name].info.run_id}
+        assert parents == {objectives[name].id}
     gap = jobs.pivot_table(index="params.seed", columns="objective", values="metrics.test/auroc")
-    assert objectives["focal"].data.metrics["difference/test/auroc"] == pytest.approx(
+    assert objectives["focal"].metrics["difference/test/auroc"] == pytest.approx(
         (gap["focal"] - gap["cross_entropy"]).mean(), abs=1e-12
     )
     artifacts = {file.path for file in store.client.list_artifacts(sweep.id)}
@@ -282,14 +283,14 @@ def test_a_wrong_verb_argument_is_one_line(lossbench: Command, arguments: list[s
 def test_a_wrong_override_in_the_last_job_stops_the_sweep_before_the_first_trains(
     lossbench: Command, store: Store
 ) -> None:
-    before = len(list(read.search(store, "")))
+    before = len(list(search_runs(store)))
     ended = lossbench("-m", "loss=focal", "loss.gamma=0,1,2,3,4,5,-6", *QUICK)
     assert ended.status == 2
     line = one_line(ended)
     assert "job 6" in line
     assert "loss.gamma=-6" in line
     assert "gamma >= 0" in line
-    assert len(list(read.search(store, ""))) == before
+    assert len(list(search_runs(store))) == before
 
 
 def test_jobs_that_cannot_serve_are_left_out_and_listed(lossbench: Command, store: Store) -> None:
@@ -299,7 +300,7 @@ def test_jobs_that_cannot_serve_are_left_out_and_listed(lossbench: Command, stor
     assert ended.status == 0, ended.err
     assert "1 job left out, which is no failure" in ended.out
     assert "weighting=explicit" in ended.out
-    assert read.last_sweep(store).status == "FINISHED"
+    assert read.find_sweep(store, "last").status == "FINISHED"
 
 
 def test_a_job_that_raises_is_recorded_and_the_others_run(lossbench: Command, store: Store, tmp_path: Path) -> None:
@@ -309,7 +310,7 @@ def test_a_job_that_raises_is_recorded_and_the_others_run(lossbench: Command, st
     assert "1 job did not finish" in ended.out
     assert "optimizer.lr=1e+30" in ended.out
     assert "1 of 2 jobs failed" in ended.err
-    sweep = read.last_sweep(store)
+    sweep = read.find_sweep(store, "last")
     assert sweep.status == "FAILED"
     runs = read.runs(store, sweep.id)
     failed = runs[runs["status"] == "FAILED"].iloc[0]
@@ -321,7 +322,7 @@ def test_a_job_that_raises_is_recorded_and_the_others_run(lossbench: Command, st
 def test_a_comparison_document_sets_its_own_sweep(lossbench: Command, store: Store) -> None:
     ended = lossbench("comparison=demo", "seed=range(2)", *QUICK)
     assert ended.status == 0, ended.err
-    sweep = read.last_sweep(store)
+    sweep = read.find_sweep(store, "last")
     assert sweep.name == "demo"
     assert statuses(store, sweep.id)["FINISHED"] == 6
 
@@ -329,7 +330,7 @@ def test_a_comparison_document_sets_its_own_sweep(lossbench: Command, store: Sto
 def test_folds_pair_within_a_table(lossbench: Command, store: Store) -> None:
     ended = lossbench("-m", "data=iris", "data.fold=range(3)", "loss=cross_entropy,focal", "trainer.max_epochs=2")
     assert ended.status == 0, ended.err
-    runs = read.runs(store, read.last_sweep(store).id)
+    runs = read.runs(store, read.find_sweep(store, "last").id)
     assert sorted(runs[runs["role"] == "run"]["params.fold"].unique()) == [0, 1, 2]
     assert (runs[runs["role"] == "run"].groupby("objective").size() == 3).all()
 
@@ -338,10 +339,10 @@ def test_folds_pair_within_a_table(lossbench: Command, store: Store) -> None:
 def test_the_joblib_launcher_gives_the_same_numbers(lossbench: Command, mlruns: Path, store: Store) -> None:
     sweep = ["-m", "loss=cross_entropy,focal", "seed=range(2)", *QUICK]
     assert lossbench(*sweep, "hydra/launcher=basic").status == 0
-    one = read.runs(store, read.last_sweep(store).id)
+    one = read.runs(store, read.find_sweep(store, "last").id)
     ended = shell(*sweep, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"paths.mlruns={mlruns}", cwd=mlruns)
     assert ended.status == 0, ended.err
-    two = read.runs(store, read.last_sweep(store).id)
+    two = read.runs(store, read.find_sweep(store, "last").id)
     assert set(one["sweep"]).isdisjoint(two["sweep"])
     columns = [column for column in one if column.startswith("metrics.test/")]
     pd.testing.assert_frame_equal(
@@ -384,7 +385,7 @@ def test_ctrl_c_in_a_sweep_leaves_a_truthful_record(mlruns: Path, store: Store, 
     assert found["FINISHED"] >= 2
     assert set(found.index) <= {"FINISHED", "KILLED"}
     assert running(own) == 0
-    assert read.last_sweep(own).status == "KILLED"
+    assert read.find_sweep(own, "last").status == "KILLED"
 
 
 def test_ctrl_c_in_a_run_records_it_as_killed(mlruns: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from lossbench.inference import model_file
 from lossbench.runs.find import best_of, find_run
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.search import search_runs
 from lossbench.tracking.store.open import Store, open_store
 
 VERBS = ("export", "predict", "evaluate", "explain")
@@ -78,7 +79,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     )  # fmt: skip
     assert status == 0
     store = open_store(mlruns)
-    sweep = read.last_sweep(store).id
+    sweep = read.find_sweep(store, "last").id
     runs = read.runs(store, sweep)
     return Project(store, path, sweep, runs[runs["role"] == "run"].reset_index(drop=True))
 
@@ -353,8 +354,8 @@ def test_wrong_input_is_one_line(
 def test_a_run_exports_its_model_on_request(lossbench: Command, project: Project) -> None:
     data = (*DATA, f"data.path={project.table}", "seed=7", "trainer.max_epochs=1")
     assert run_command(*data, "export=true", f"paths.mlruns={project.store.mlruns}") == 0
-    (run,) = read.search(project.store, "params.seed = '7'")
-    (logged,) = project.store.client.get_run(run.info.run_id).outputs.model_outputs
+    (run,) = search_runs(project.store, "params.seed = '7'")
+    (logged,) = project.store.client.get_run(run.id).outputs.model_outputs
     assert project.store.client.get_logged_model(logged.model_id).name == "model"
 
 
@@ -375,9 +376,9 @@ def test_a_run_with_parts_of_ones_own_is_told_how_to_export(
         assert run_command(*own, "export=true") == 2
         assert "model names 'mine.Mine', which is no part of lossbench or torch" in capsys.readouterr().err
         assert run_command(*own) == 0
-        (run,) = read.search(project.store, "params.seed = '8'")
-        assert "allow it with --trust" in one_line(lossbench("predict", run.info.run_id, str(project.table)))
-        ended = lossbench("export", run.info.run_id, "--trust", "--code", "mine.py", "--register", "mine")
+        (run,) = search_runs(project.store, "params.seed = '8'")
+        assert "allow it with --trust" in one_line(lossbench("predict", run.id, str(project.table)))
+        ended = lossbench("export", run.id, "--trust", "--code", "mine.py", "--register", "mine")
         assert ended.status == 0, ended.err
         assert lossbench("predict", "mine", str(project.table), "--trust").status == 0
     finally:

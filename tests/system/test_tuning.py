@@ -19,8 +19,8 @@ from commands import Command, Ended
 from lossbench.cli.main import dispatch
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.search import search_runs
 from lossbench.tracking.store.open import Store, open_store
-from lossbench.tracking.unfinished import SUPERSEDED
 
 QUICK = ("trainer.max_epochs=2", "data.test_rows=100", "data.negatives=150", "data.positives=50")
 
@@ -47,19 +47,19 @@ def command(command: Command, mlruns: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def trials(store: Store, sweep: str) -> pd.DataFrame:
     """What MLflow holds of a sweep's trials."""
-    found = read.search(store, f"tags.`lossbench.sweep` = '{sweep}' AND tags.`lossbench.role` = 'trial'")
+    found = search_runs(store, f"tags.`lossbench.sweep` = '{sweep}' AND tags.`lossbench.role` = 'trial'")
     return pd.DataFrame(
         [
             {
-                "objective": run.data.tags["lossbench.objective"],
-                "number": int(run.data.tags["lossbench.trial"]),
-                "status": run.info.status,
-                "parent": run.data.tags["mlflow.parentRunId"],
-                **run.data.params,
-                **run.data.metrics,
+                "objective": run.tags["lossbench.objective"],
+                "number": int(run.tags["lossbench.trial"]),
+                "status": run.status,
+                "parent": run.tags["mlflow.parentRunId"],
+                **run.params,
+                **run.metrics,
             }
             for run in found
-            if SUPERSEDED not in run.data.tags
+            if not run.superseded
         ]
     )
 
@@ -80,7 +80,7 @@ def test_a_tuned_sweep_from_end_to_end(command: Command, mlruns: Path) -> None:
     )  # fmt: skip
     assert status == 0, err
     store = open_store(mlruns)
-    sweep = read.last_sweep(store)
+    sweep = read.find_sweep(store, "last")
     tried = trials(store, sweep.id)
     finished = tried[tried["status"] == "FINISHED"]
 
@@ -89,15 +89,15 @@ def test_a_tuned_sweep_from_end_to_end(command: Command, mlruns: Path) -> None:
     assert (tried["status"] == "FAILED").sum() > 0
     assert not tried.duplicated(["objective", "number"]).any()
     parents = {
-        run.info.run_id: run
-        for run in read.search(store, f"tags.`lossbench.sweep` = '{sweep.id}' AND tags.`lossbench.role` = 'tuning'")
+        run.id: run
+        for run in search_runs(store, f"tags.`lossbench.sweep` = '{sweep.id}' AND tags.`lossbench.role` = 'tuning'")
     }
     assert set(tried["parent"]) == set(parents)
     for parent in parents.values():
-        own = tried[tried["objective"] == parent.data.tags["lossbench.objective"]]
-        assert parent.data.tags["mlflow.parentRunId"] == sweep.id
-        assert parent.info.status == "FINISHED"
-        assert parent.data.metrics["failed"] == (own["status"] == "FAILED").sum()
+        own = tried[tried["objective"] == parent.tags["lossbench.objective"]]
+        assert parent.tags["mlflow.parentRunId"] == sweep.id
+        assert parent.status == "FINISHED"
+        assert parent.metrics["failed"] == (own["status"] == "FAILED").sum()
 
     # The default comes first; what was compared is the best on further seeds of those that beat the default there.
     first = finished[finished["number"] == 0].set_index("objective")
@@ -135,7 +135,7 @@ def test_other_launchers_train_trials_one_by_one(command: Command, mlruns: Path)
     )  # fmt: skip
     assert status == 0, err
     store = open_store(mlruns)
-    sweep = read.last_sweep(store)
+    sweep = read.find_sweep(store, "last")
     tried = trials(store, sweep.id)
     assert tried["status"].tolist() == ["FINISHED", "FINISHED"]
     assert tried["loss.alpha"].iloc[0] == "None"
@@ -152,7 +152,7 @@ def test_too_many_failures_give_an_objective_up_and_the_others_are_compared(comm
         "compare.baseline=brier", "tuning.batch=6", "trainer.max_epochs=6",
     )  # fmt: skip
     store = open_store(mlruns)
-    sweep = read.last_sweep(store)
+    sweep = read.find_sweep(store, "last")
     runs = read.runs(store, sweep.id)
     compared = set(runs.loc[runs["role"] == "run", "objective"])
     lost = {one["objective"] for one in document(store, sweep.id)["objectives"] if one["best"] is None}
@@ -187,13 +187,13 @@ def test_a_persons_error_is_one_line_before_anything_is_tried(
     command: Command, mlruns: Path, arguments: list[str], words: list[str]
 ) -> None:
     store = open_store(mlruns)
-    before = len(list(read.search(store, "")))
+    before = len(list(search_runs(store)))
     status, _, err = command("loss=focal", "seed=0,1", *arguments)
     assert status == 2, err
     assert len(err.strip().splitlines()) == 1
     for word in words:
         assert word in err
-    assert len(list(read.search(store, ""))) == before
+    assert len(list(search_runs(store))) == before
 
 
 def test_a_single_run_cannot_be_tuned(command: Command, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -239,11 +239,11 @@ def test_a_tuning_that_was_killed_continues_and_ends_as_it_would_have(tmp_path: 
     found = []
     for name in ("killed", "whole"):
         store = open_store(tmp_path / name)
-        sweep = read.last_sweep(store)
+        sweep = read.find_sweep(store, "last")
         tried = trials(store, sweep.id)
         assert tried["objective"].value_counts().to_dict() == {"focal": 12, "brier": 12}
         assert not tried.duplicated(["objective", "number"]).any()
         assert tried["parent"].nunique() == 2
-        assert not list(read.search(store, "attributes.status = 'RUNNING' AND tags.`lossbench.role` LIKE 't%'"))
+        assert not list(search_runs(store, "attributes.status = 'RUNNING' AND tags.`lossbench.role` LIKE 't%'"))
         found.append([one["setting"] for one in document(store, sweep.id)["objectives"]])
     assert found[0] == found[1]

@@ -75,7 +75,7 @@ def test_parts_of_ones_own_from_an_empty_folder(installed: Path, tmp_path: Path)
     assert "test/my_metric (lower is better)" in swept.stdout
     assert "my_loss" in swept.stdout
     store = open_store(tmp_path / "mlruns")
-    runs = read.runs(store, read.last_sweep(store).id)
+    runs = read.runs(store, read.find_sweep(store, "last").id)
     runs = runs[runs["role"] == "run"]
     assert list(runs["status"]) == ["FINISHED"] * 20
     alone = {store.client.get_run(run).data.tags.get("lossbench.alone") for run in runs["run_id"]}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.store import outbox
 from lossbench.tracking.store.open import Store, open_store
 
 
@@ -25,6 +26,13 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(mlruns: Path, request: pytest.FixtureRequest) -> Store:
     return open_store(mlruns, experiment=request.node.nodeid)
+
+
+@pytest.fixture
+def by_public_api(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record as on a server: by calls of MLflow's client, one by one."""
+    monkeypatch.setattr(Store, "bulk", None)
+    monkeypatch.setattr(outbox, "_outboxes", {})
 
 
 @pytest.fixture

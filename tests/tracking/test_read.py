@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from lossbench.errors import UserError
-from lossbench.tracking import read
-from lossbench.tracking.read import history
+from lossbench.tracking import read, search
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.search import read_run
 from lossbench.tracking.store.open import Store
 from lossbench.tracking.sweep import SweepRecord
 
@@ -75,7 +75,7 @@ def test_pages_of_any_size_make_one_table(
     size: int, store: Store, sweep: SweepRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = read.runs(store, sweep.id), read.runs(store)
-    monkeypatch.setattr(read, "_PAGE", size)
+    monkeypatch.setattr(search, "_PAGE", size)
     for table, again in zip(whole, (read.runs(store, sweep.id), read.runs(store)), strict=True):
         pd.testing.assert_frame_equal(again, table)
     assert gc.isenabled()
@@ -90,8 +90,8 @@ def test_failures_list_overrides_and_error(store: Store, sweep: SweepRecord) -> 
 def test_sweeps_are_found_by_name_id_and_last(store: Store, sweep: SweepRecord) -> None:
     with SweepRecord.open(store, "newer", objectives={}, tags={"lossbench.metric": "val/f1"}) as newer:
         pass
-    assert read.last_sweep(store).id == newer.id
-    assert read.last_sweep(store).tags["lossbench.metric"] == "val/f1"
+    assert read.find_sweep(store, "last").id == newer.id
+    assert read.find_sweep(store, "last").tags["lossbench.metric"] == "val/f1"
     for name in ("losses on rings", sweep.id, sweep.id[:8]):
         found = read.find_sweep(store, name)
         assert (found.id, found.name, found.status) == (sweep.id, "losses on rings", "FINISHED")
@@ -109,9 +109,9 @@ def test_the_newest_of_a_name(store: Store) -> None:
 
 def test_no_sweep_yet_and_no_such_run(store: Store) -> None:
     with pytest.raises(UserError, match="holds no sweep yet"):
-        read.last_sweep(store)
+        read.find_sweep(store, "last")
     with pytest.raises(UserError, match="no run has the id 'abc'"):
-        history(store, "abc")
+        read_run(store, "abc")
 
 
 def test_columns_of_numbers_are_numbers_and_others_text(store: Store) -> None:

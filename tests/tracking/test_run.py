@@ -14,9 +14,12 @@ from sqlalchemy import event
 
 from lossbench.tracking import read
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.search import read_run
 from lossbench.tracking.store.address import local_path
 from lossbench.tracking.store.client import MlflowException, Run
 from lossbench.tracking.store.open import Store
+from lossbench.tracking.store.outbox import outbox_of
+from lossbench.tracking.store.table_rows import TableRows
 
 
 def start(store: Store, **changes: object) -> RunRecord:
@@ -53,6 +56,7 @@ def test_long_values_strange_keys_and_many_params(store: Store) -> None:
     assert "2" in [value for key, value in found.items() if key.startswith("a_b__")]
 
 
+@pytest.mark.usefixtures("by_public_api")
 def test_every_row_of_a_long_history_arrives_in_allowed_batches(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     log_batch = store.client.log_batch
@@ -74,7 +78,7 @@ def test_every_row_of_a_long_history_arrives_in_allowed_batches(store: Store, mo
         assert steps == [(epoch, epoch + number / 8) for epoch in range(150)]
     # The final figures are the run's own values although the history goes on to a later epoch than the selected.
     assert fetch(store, run).data.metrics["val/m0"] == 41.0
-    history = read.history(store, run.id)
+    history = read.history_of(store, read_run(store, run.id))
     assert history["epoch"].tolist() == list(range(150))
     assert history["val/m0"].tolist() == [float(epoch) for epoch in range(150)]
 
@@ -84,7 +88,7 @@ def test_rows_of_one_epoch_are_joined_and_floats_survive(store: Store) -> None:
     run.log([(0, {"train/loss": 0.1 + 0.2}), (1, {"train/loss": 1 / 3})])
     run.log([(0, {"val/auroc": 0.5})])
     run.finish()
-    history = read.history(store, run.id)
+    history = read.history_of(store, read_run(store, run.id))
     assert history.to_dict("list") == {
         "epoch": [0, 1],
         "train/loss": [0.1 + 0.2, 1 / 3],
@@ -105,11 +109,11 @@ def test_a_history_is_a_csv_of_the_epochs_in_order(store: Store) -> None:
     assert artifact(store, run, "history.csv") == wanted
 
 
-def test_the_history_of_a_running_run_comes_from_mlflow(store: Store) -> None:
+def test_a_running_run_has_no_history_yet(store: Store) -> None:
     run = start(store)
     run.log([(0, {"val/auroc": 0.5}), (1, {"val/auroc": 0.75})])
     run.flush()
-    assert read.history(store, run.id).to_dict("list") == {"epoch": [0, 1], "val/auroc": [0.5, 0.75]}
+    assert read.history_of(store, read_run(store, run.id)) is None
 
 
 def test_nan_is_kept_and_infinity_is_named(store: Store) -> None:
@@ -120,7 +124,7 @@ def test_nan_is_kept_and_infinity_is_named(store: Store) -> None:
     assert math.isnan(data.metrics["test/auroc"])
     assert set(data.metrics) == {"test/auroc", "test/f1"}
     assert data.tags["lossbench.infinite"] == "val/log_loss=inf, test/log_loss=-inf"
-    assert read.history(store, run.id)["val/log_loss"].tolist() == [math.inf]
+    assert read.history_of(store, read_run(store, run.id))["val/log_loss"].tolist() == [math.inf]
 
 
 def test_an_exception_is_a_failed_run_with_its_traceback(store: Store) -> None:
@@ -166,7 +170,7 @@ def test_final_metrics_that_cannot_be_written_fail_the_run(store: Store, monkeyp
         raise MlflowException("disk full", INVALID_STATE)
 
     run = start(store)
-    monkeypatch.setattr(store.client, "log_batch", refuse)
+    monkeypatch.setattr(TableRows, "_log_batch", refuse)
     with pytest.raises(MlflowException, match="disk full"), run:
         run.finish({"test/f1": 1.0})
     assert fetch(store, run).info.status == "FAILED"
@@ -177,12 +181,25 @@ def test_a_store_that_is_gone_hides_no_error(store: Store, monkeypatch: pytest.M
         raise MlflowException("the server is gone", INVALID_STATE)
 
     run = start(store)
-    monkeypatch.setattr(store.client, "set_terminated", gone)
+    monkeypatch.setattr(store.bulk, "write", gone)
     with pytest.raises(ZeroDivisionError) as raised, run:
         _ = 1 / 0
     assert any("the server is gone" in note for note in raised.value.__notes__)
 
 
+def test_a_run_whose_params_cannot_be_written_is_not_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **more: object) -> None:
+        raise MlflowException("disk full", INVALID_STATE)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TableRows, "_log_batch", refuse)
+        with pytest.raises(MlflowException, match="disk full"):
+            start(store)
+    outbox_of(store).deliver_patiently()
+    assert list(store.client.search_runs([store.experiment_id])) == []
+
+
+@pytest.mark.usefixtures("by_public_api")
 def test_params_that_cannot_be_written_leave_no_run_running(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **more: object) -> None:
         raise MlflowException("disk full", INVALID_STATE)
@@ -227,6 +244,7 @@ def test_the_dataset(store: Store) -> None:
     assert [(tag.key, tag.value) for tag in given.tags] == [("mlflow.data.context", "training")]
 
 
+@pytest.mark.usefixtures("by_public_api")
 def test_two_runs_that_bring_a_new_dataset_at_the_same_moment(store: Store) -> None:
     first, second = (RunRecord.start(store, name, role="run") for name in ("first", "second"))
     met: list[str] = []

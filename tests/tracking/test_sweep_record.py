@@ -122,7 +122,7 @@ def test_every_part_is_tried_whatever_became_of_the_others(
 
     sweep = SweepRecord.open(store, "losses", objectives=OBJECTIVES)
     job(sweep, "focal", 0)
-    monkeypatch.setattr("lossbench.tracking.sweep.mean_curve", broken)
+    monkeypatch.setattr("lossbench.tracking.read.mean_curve", broken)
     with pytest.raises(MlflowException, match="no history"):
         sweep.close("FINISHED", note="answer")
     found = store.client.search_runs([store.experiment_id])

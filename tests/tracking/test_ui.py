@@ -17,15 +17,16 @@ import pytest
 
 from lossbench.errors import UserError
 from lossbench.tracking import read, ui
-from lossbench.tracking.read import history
+from lossbench.tracking.read import history_of
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.search import read_run, search_runs
 from lossbench.tracking.store.open import Store, open_store
 from lossbench.tracking.sweep import SweepRecord
 from lossbench.tracking.ui import serve
 
 
 def test_the_chart_link_says_what_the_ui_reads(store: Store) -> None:
-    link = ui.chart(store, "abc", "test/auroc")
+    link = ui.chart_url(store, "abc", "test/auroc")
     assert link.startswith(f"http://127.0.0.1:5000/#/experiments/{store.experiment_id}/runs?")
     query = {key: value for key, (value,) in parse_qs(urlsplit(urlsplit(link).fragment).query).items()}
     assert query == {
@@ -35,24 +36,24 @@ def test_the_chart_link_says_what_the_ui_reads(store: Store) -> None:
         "orderByKey": "metrics.`test/auroc`",
         "orderByAsc": "false",
     }
-    assert "orderByAsc=true" in ui.chart(store, "abc", "test/log_loss", "min")
+    assert "orderByAsc=true" in ui.chart_url(store, "abc", "test/log_loss", "min")
     assert " " not in link
 
 
 def test_the_link_selects_the_objectives(store: Store) -> None:
     with SweepRecord.open(store, "losses", objectives={"focal": {}, "mse": {}}) as sweep:
         pass
-    query = parse_qs(urlsplit(urlsplit(ui.chart(store, sweep.id, "test/auroc")).fragment).query)
-    found = read.search(store, query["searchFilter"][0])
-    assert {run.info.run_id for run in found} == set(sweep.objectives.values())
+    query = parse_qs(urlsplit(urlsplit(ui.chart_url(store, sweep.id, "test/auroc")).fragment).query)
+    found = search_runs(store, query["searchFilter"][0])
+    assert {run.id for run in found} == set(sweep.objectives.values())
 
 
 def test_links_to_a_run_and_to_other_places(store: Store) -> None:
     tail = f"/#/experiments/{store.experiment_id}/runs/abc"
-    assert ui.run(store, "abc") == f"http://127.0.0.1:5000{tail}"
-    assert ui.run(store, "abc", base=ui.base(store, 80, "::1")) == f"http://[::1]:80{tail}"
+    assert ui.run_url(store, "abc") == f"http://127.0.0.1:5000{tail}"
+    assert ui.run_url(store, "abc", base=ui.base_url(store, 80, "::1")) == f"http://[::1]:80{tail}"
     there = Store("https://ann:secret@mlflow.example.org/", "e", "1", "mlflow-artifacts:/1", store.mlruns)
-    assert ui.run(there, "abc") == "https://mlflow.example.org/#/experiments/1/runs/abc"
+    assert ui.run_url(there, "abc") == "https://mlflow.example.org/#/experiments/1/runs/abc"
 
 
 def test_a_port_in_use_names_a_free_one(store: Store) -> None:
@@ -112,7 +113,7 @@ def test_a_real_server_takes_runs_and_ends_with_ctrl_c(
         assert b"<title>MLflow</title>" in page.read()
 
     store = open_store(tmp_path / "elsewhere", at, "over http")
-    assert ui.base(store) == at
+    assert ui.base_url(store) == at
     with SweepRecord.open(store, "remote", objectives={"focal": {}}) as sweep:
         run = RunRecord.start(
             store,
@@ -127,7 +128,7 @@ def test_a_real_server_takes_runs_and_ends_with_ctrl_c(
         run.artifacts.text("kept", "notes/a.txt")
         run.finish({"test/auroc": 0.75})
     assert read.runs(store, sweep.id)["metrics.test/auroc"].tolist() == [0.75]
-    assert history(store, run.id).to_dict("list") == {"epoch": [0], "val/auroc": [0.5]}
+    assert history_of(store, read_run(store, run.id)).to_dict("list") == {"epoch": [0], "val/auroc": [0.5]}
     assert [found.path for found in store.client.list_artifacts(run.id)] == ["history.csv", "notes"]
 
     os.kill(child.pid, signal.SIGINT)

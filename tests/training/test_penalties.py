@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from lossbench.evaluation.sparsity import sparsity
+from lossbench.evaluation.sparsity import measure_sparsity
 from lossbench.models.linear import Linear
 from lossbench.objective.regularizers.groups import GroupLasso
 from lossbench.objective.regularizers.inputs import InputGradient
@@ -45,7 +45,7 @@ def test_proximal_steps_make_zeros_that_gradients_do_not(make_job, train):
         history = train(job).history
         assert all(row["train/l1"] > 0 for row in history)
         assert all(row["train/objective"] == pytest.approx(row["train/loss"] + row["train/l1"]) for row in history)
-        found[proximal] = sparsity(job.network)
+        found[proximal] = measure_sparsity(job.network)
     assert found[False]["weights/zero"] == 0
     assert 0.1 < found[True]["weights/zero"] < 1, found
 
@@ -55,8 +55,8 @@ def test_a_group_lasso_drops_whole_inputs(make_job, train, iris):
     strong = make_job(iris, regularizers=regularizers, model=Linear, optimizer=DESCENT, epochs=100, rule=Rule(None))
     train(strong)
     first = next(strong.network.parameters())
-    assert sparsity(strong.network)["weights/features_used"] == int((first != 0).any(dim=0).sum())
-    assert 0 < sparsity(strong.network)["weights/features_used"] < 4
+    assert measure_sparsity(strong.network)["weights/features_used"] == int((first != 0).any(dim=0).sum())
+    assert 0 < measure_sparsity(strong.network)["weights/features_used"] < 4
 
 
 def test_a_schedule_follows_the_epochs(make_job, train):

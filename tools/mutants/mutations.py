@@ -64,10 +64,10 @@ def _replacements(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 def _of_calls(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
     called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
     if called in _CARELESS:
-        own = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
-        if own == "F":  # the method's form, of a function's first argument
-            own = ast.unparse(node.args[0])
-        naive = _CARELESS[called].format(*map(ast.unparse, node.args), self=own)
+        subject = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else "F"
+        if subject == "F":  # the method's form, of a function's first argument
+            subject = ast.unparse(node.args[0])
+        naive = _CARELESS[called].format(*map(ast.unparse, node.args), self=f"({subject})")
         yield "careless", ast.parse(naive, mode="eval").body
     if called in _OTHER_REDUCTION and isinstance(node.func, ast.Attribute):
         other = deepcopy(node)

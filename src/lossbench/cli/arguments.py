@@ -1,4 +1,4 @@
-"""The options that every verb over recorded runs shares: which store, which experiment."""
+"""The options that verbs over recorded runs share: which store, which experiment, which run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lossbench.inference.predictor import Predictor
-    from lossbench.tracking.models import Found
+    from lossbench.tracking.models import ChosenRun
 
 
 def add_store_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +27,9 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", help="MLflow experiment (default: $MLFLOW_EXPERIMENT_NAME, else lossbench)")
 
 
-def store_from(given: argparse.Namespace) -> Store:
+def store_from(options: argparse.Namespace) -> Store:
     """Open the store that the options name."""
-    return open_store(given.mlruns or compose.project() / "mlruns", given.uri, given.experiment)
+    return open_store(options.mlruns or compose.project() / "mlruns", options.uri, options.experiment)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,35 +46,35 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def model_from(store: Store, given: argparse.Namespace) -> tuple[Found, bytes]:
+def model_from(store: Store, options: argparse.Namespace) -> tuple[ChosenRun, bytes]:
     """Return the run that the arguments name, and its model's file."""
     from lossbench.runs.find import find_run
-    from lossbench.tracking.models import model_of
+    from lossbench.tracking.models import read_model
 
-    found = find_run(store, given.run)
-    return found, model_of(store, found)
+    chosen = find_run(store, options.run)
+    return chosen, read_model(store, chosen.run)
 
 
-def predictor_from(store: Store, given: argparse.Namespace) -> tuple[Predictor, Found]:
+def predictor_from(store: Store, options: argparse.Namespace) -> tuple[Predictor, ChosenRun]:
     """Return the model of the run that the arguments name, ready to predict, and the run."""
-    found, model = model_from(store, given)
+    chosen, model = model_from(store, options)
     # torch takes seconds to import, which a run that is not there should not cost.
     from lossbench.inference.predictor import Predictor
 
-    return Predictor.load(io.BytesIO(model), f"the model of run {found.run_id}", trust=given.trust), found
+    return Predictor.load(io.BytesIO(model), f"the model of run {chosen.run_id}", trust=options.trust), chosen
 
 
-def blocks_from(given: argparse.Namespace, predictor: Predictor) -> Iterator[pd.DataFrame]:
+def blocks_from(options: argparse.Namespace, predictor: Predictor) -> Iterator[pd.DataFrame]:
     """Yield the rows of the table that the arguments name, a block at a time; a text file is read as in training."""
     from lossbench.data.tables.dialect import Dialect
     from lossbench.data.tables.reading import blocks
     from lossbench.inference.files import BLOCK
 
-    said = predictor.config["data"]
+    data = predictor.config["data"]
     try:
-        missing = tuple(map(str, said.get("missing", Dialect.missing)))
-        usual = said.get("usual_missing", True)
-        dialect = Dialect(said.get("delimiter"), said.get("decimal"), said.get("encoding"), missing, usual)
+        missing = tuple(map(str, data.get("missing", Dialect.missing)))
+        usual = data.get("usual_missing", True)
+        dialect = Dialect(data.get("delimiter"), data.get("decimal"), data.get("encoding"), missing, usual)
     except (ValueError, TypeError) as error:
         raise UserError(f"data: {error}") from error
-    return blocks(given.table, BLOCK, dialect)
+    return blocks(options.table, BLOCK, dialect)

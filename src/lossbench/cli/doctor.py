@@ -1,4 +1,4 @@
-"""``lossbench doctor``: what is wrong with a store after kills, crashes and moves, and its mending."""
+"""``lossbench doctor``: show what kills, crashes and moves have left wrong in a store, and mend it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lossbench.tracking.store import doctor
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what is found, mend it if asked; 0 where nothing is left that is wrong, else 1."""
+    """Print what is wrong, and mend it if asked; return 0 if nothing is left that is wrong, else 1."""
     parser = argparse.ArgumentParser(
         prog="lossbench doctor",
         description="Show what kills, crashes, outages and moves have left in a store, and mend it with --mend.",
@@ -25,13 +25,13 @@ def main(arguments: Sequence[str]) -> int:
         "--remove-orphans", action="store_true", help="remove files that belong to no run, listed without it"
     )
     add_store_arguments(parser)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
 
     console = Console()
-    findings = doctor.examine(given.mlruns or compose.project() / "mlruns", given.uri, given.experiment)
+    findings = doctor.examine(options.mlruns or compose.project() / "mlruns", options.uri, options.experiment)
     left = 0
     for finding in findings:
-        mend = finding.mend if (given.remove_orphans if finding.removes else given.mend) else None
+        mend = finding.mend if (options.remove_orphans if finding.removes else options.mend) else None
         if mend is not None:
             console.print(f"mended: {finding.text}: {mend()}", markup=False, highlight=False, soft_wrap=True)
             continue

@@ -1,4 +1,4 @@
-"""``lossbench evaluate``: what a recorded run's model is worth on a labelled file, with thresholds as they are."""
+"""``lossbench evaluate``: the metrics of a recorded run's model on a labelled file."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--target", help="the column of true classes (default: as in training)")
     parser.add_argument("--format", choices=("terminal", "csv", "json"), default="terminal", help="(default: terminal)")
     add_store_arguments(parser)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
 
-    store = store_from(given)
-    predictor, found = predictor_from(store, given)
+    store = store_from(options)
+    predictor, chosen = predictor_from(store, options)
     from lossbench.inference.assess import assess
 
-    target = given.target or str(predictor.config["data"].get("target", "target"))
-    more = _collection(predictor) if given.trust else None
-    judged = assess(predictor, blocks_from(given, predictor), target, more)
-    recorded = store.client.get_run(found.run_id).data.metrics
-    rows = [(name, value, recorded.get(f"test/{name}", float("nan"))) for name, value in judged.metrics.items()]
-    if given.format == "json":
-        nulled = {name: None if value != value else value for name, value in judged.metrics.items()}
-        print(json.dumps({"run_id": found.run_id, "rows": judged.counts, "metrics": nulled,
-                          "undefined": judged.undefined}, indent=1, ensure_ascii=False))  # fmt: skip
-    elif given.format == "csv":
+    target = options.target or str(predictor.config["data"].get("target", "target"))
+    more = _collection(predictor) if options.trust else None
+    assessment = assess(predictor, blocks_from(options, predictor), target, more)
+    recorded = chosen.run.metrics
+    rows = [(name, value, recorded.get(f"test/{name}", float("nan"))) for name, value in assessment.metrics.items()]
+    if options.format == "json":
+        nulled = {name: None if value != value else value for name, value in assessment.metrics.items()}
+        print(json.dumps({"run_id": chosen.run_id, "rows": assessment.counts, "metrics": nulled,
+                          "undefined": assessment.undefined}, indent=1, ensure_ascii=False))  # fmt: skip
+    elif options.format == "csv":
         print("metric,value,recorded_on_test")
         for name, value, before in rows:
             print(f'"{name}",{value!r},{before!r}')
     else:
-        print(f"run {found.run_id} ({found.name}), {found.reason}")
-        _show(Console(), str(given.table), rows, judged, predictor.thresholds)
+        print(f"run {chosen.run_id} ({chosen.name}), {chosen.reason}")
+        _show(Console(), str(options.table), rows, assessment, predictor.thresholds)
     return 0
 
 
@@ -63,7 +63,7 @@ def _show(
     console: Console,
     table: str,
     rows: Sequence[tuple[str, float, float]],
-    judged: Assessment,
+    assessment: Assessment,
     thresholds: Mapping[str, float],
 ) -> None:
     shown = Table()
@@ -73,12 +73,12 @@ def _show(
     for name, value, before in rows:
         shown.add_row(escape(name), f"{value:.4f}", "" if before != before else f"{before:.4f}")
     console.print(shown)
-    counts = ", ".join(f"{count:,} {name}" for name, count in judged.counts.items())
-    console.print(f"{sum(judged.counts.values()):,} rows: {escape(counts)}", highlight=False)
+    counts = ", ".join(f"{count:,} {name}" for name, count in assessment.counts.items())
+    console.print(f"{sum(assessment.counts.values()):,} rows: {escape(counts)}", highlight=False)
     if thresholds:
         listed = ", ".join(f"{name} {value:.4f}" for name, value in thresholds.items())
         console.print(f"thresholds on the posterior, from the run's validation: {listed}", highlight=False)
-    for name, reason in judged.undefined.items():
+    for name, reason in assessment.undefined.items():
         console.print(f"{escape(name)} is undefined: {escape(reason)}", highlight=False)
 
 

@@ -17,7 +17,7 @@ from lossbench.comparison.report.explanation import tables
 from lossbench.errors import DataError
 
 if TYPE_CHECKING:
-    from lossbench.tracking.models import Found
+    from lossbench.tracking.models import ChosenRun
 
 
 # Raw columns of a mistake that the terminal shows, the most important ones; the report and --format json have all.
@@ -38,28 +38,30 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--metric", help="such as auroc, log_loss (default: the one that selected the epoch)")
     parser.add_argument("--format", choices=("terminal", "json"), default="terminal", help="(default: terminal)")
     add_store_arguments(parser)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
 
-    store = store_from(given)
-    if given.table is None:
-        found, _ = model_from(store, given)
+    store = store_from(options)
+    if options.table is None:
+        chosen, _ = model_from(store, options)
         from lossbench.runs.explain import explain_run
 
-        said = explain_run(store, found, metric=given.metric, trust=given.trust)
+        explanation = explain_run(store, chosen, metric=options.metric, trust=options.trust)
     else:
-        said = _on_table(*model_from(store, given), given)
-    if given.format == "json":
-        print(json.dumps(said, indent=1, ensure_ascii=False, default=str))
+        explanation = _on_table(*model_from(store, options), options)
+    if options.format == "json":
+        print(json.dumps(explanation, indent=1, ensure_ascii=False, default=str))
         return 0
     console = Console()
-    console.print(f"run {said['run_id']} ({said['run']}), {said['reason']}", markup=False, highlight=False)
-    _show(console, _fitting(said))
-    if len(said["importances"]) > COLUMNS:
+    console.print(
+        f"run {explanation['run_id']} ({explanation['run']}), {explanation['reason']}", markup=False, highlight=False
+    )
+    _show(console, _fitting(explanation))
+    if len(explanation["importances"]) > COLUMNS:
         console.print(f"of these rows the {COLUMNS} most important columns; --format json has all", highlight=False)
     return 0
 
 
-def _on_table(found: Found, model: bytes, given: argparse.Namespace) -> dict[str, Any]:
+def _on_table(chosen: ChosenRun, model: bytes, options: argparse.Namespace) -> dict[str, Any]:
     import io
 
     import numpy as np
@@ -68,36 +70,36 @@ def _on_table(found: Found, model: bytes, given: argparse.Namespace) -> dict[str
     from lossbench.inference.assess import labels_of
     from lossbench.inference.importance import explain
     from lossbench.inference.predictor import Predictor
-    from lossbench.runs.explain import described, selected_by
+    from lossbench.runs.explain import describe, selected_by
 
-    predictor = Predictor.load(io.BytesIO(model), f"the model of run {found.run_id}", trust=given.trust)
-    target = given.target or str(predictor.config["data"].get("target", "target"))
+    predictor = Predictor.load(io.BytesIO(model), f"the model of run {chosen.run_id}", trust=options.trust)
+    target = options.target or str(predictor.config["data"].get("target", "target"))
     parsed, labels, rows = [], [], 0
-    for piece in blocks_from(given, predictor):
+    for piece in blocks_from(options, predictor):
         parsed.append(predictor.preprocessing.parsed(piece, rows + 1))
         labels.append(labels_of(piece, target, predictor.task.class_names, rows + 1))
         rows += len(piece)
     if rows == 0:
-        raise DataError(f"{given.table} has no rows to explain")
+        raise DataError(f"{options.table} has no rows to explain")
     whole = pd.concat(parsed, ignore_index=True)
     for name, kind in predictor.preprocessing.schema.items():
         if kind == "categorical":
             whole[name] = whole[name].astype("category")  # each block has categories of its own
     whole.index += 1
-    explained = explain(predictor, whole, np.concatenate(labels), given.metric or selected_by(predictor))
-    return described(found, given.table.name, explained)
+    explained = explain(predictor, whole, np.concatenate(labels), options.metric or selected_by(predictor))
+    return describe(chosen, options.table.name, explained)
 
 
-def _fitting(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave of the mistakes' raw columns the most important ones, as many as a terminal has room for."""
-    raw = [entry["column"] for entry in said["importances"]]
+def _fitting(explanation: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of each mistake the most important raw columns, as many as a terminal has room for."""
+    raw = [entry["column"] for entry in explanation["importances"]]
     dropped = {name for column in raw[COLUMNS:] for name in (column, f"{column} (column)")} - {*HEAD}
-    kept = [{name: value for name, value in entry.items() if name not in dropped} for entry in said["mistakes"]]
-    return {**said, "mistakes": kept}
+    kept = [{name: value for name, value in entry.items() if name not in dropped} for entry in explanation["mistakes"]]
+    return {**explanation, "mistakes": kept}
 
 
-def _show(console: Console, said: Mapping[str, Any]) -> None:
-    for caption, headers, rows in tables(said):
+def _show(console: Console, explanation: Mapping[str, Any]) -> None:
+    for caption, headers, rows in tables(explanation):
         console.print(caption, markup=False, highlight=False)
         shown = Table()
         for header in headers:

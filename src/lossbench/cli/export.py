@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lossbench.cli.arguments import add_run_arguments, add_store_arguments, model_from, store_from
 
 if TYPE_CHECKING:
-    from lossbench.tracking.models import Found
+    from lossbench.tracking.models import ChosenRun
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,32 +45,38 @@ def main(arguments: Sequence[str]) -> int:
         help="write the network and its link as ONNX instead: from the preprocessing's features to probabilities",
     )
     add_store_arguments(parser)
-    given = parser.parse_args(arguments)
-    if given.onnx is not None and (given.register or given.code or given.require):
+    options = parser.parse_args(arguments)
+    if options.onnx is not None and (options.register or options.code or options.require):
         parser.error("--onnx writes one file, and takes none of --register, --code and --require")
 
-    store = store_from(given)
-    found, model = model_from(store, given)
-    if given.onnx is not None:
-        return _as_onnx(found, model, given)
+    store = store_from(options)
+    chosen, model = model_from(store, options)
+    if options.onnx is not None:
+        return _as_onnx(chosen, model, options)
     from lossbench.runs.export import export
 
     logged = export(
-        store, found.run_id, model, register=given.register, trust=given.trust, code=given.code, require=given.require
+        store,
+        chosen.run_id,
+        model,
+        register=options.register,
+        trust=options.trust,
+        code=options.code,
+        require=options.require,
     )
-    print(f"run {found.run_id} ({found.name}), {found.reason}")
+    print(f"run {chosen.run_id} ({chosen.name}), {chosen.reason}")
     print(f"exported as {logged.uri}")
     if logged.name is not None:
         print(f"registered as {logged.name!r}, version {logged.version}: models:/{logged.name}/{logged.version}")
     return 0
 
 
-def _as_onnx(found: Found, model: bytes, given: argparse.Namespace) -> int:
+def _as_onnx(chosen: ChosenRun, model: bytes, options: argparse.Namespace) -> int:
     from lossbench.inference.onnx import export_onnx
     from lossbench.inference.predictor import Predictor
 
-    predictor = Predictor.load(io.BytesIO(model), f"the model of run {found.run_id}", trust=given.trust)
-    export_onnx(predictor, given.onnx)
-    print(f"run {found.run_id} ({found.name}), {found.reason}")
-    print(f"network and link as ONNX, from features to scores and probabilities: {given.onnx}")
+    predictor = Predictor.load(io.BytesIO(model), f"the model of run {chosen.run_id}", trust=options.trust)
+    export_onnx(predictor, options.onnx)
+    print(f"run {chosen.run_id} ({chosen.name}), {chosen.reason}")
+    print(f"network and link as ONNX, from features to scores and probabilities: {options.onnx}")
     return 0

@@ -21,7 +21,7 @@ from lossbench.errors import UserError
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what is understood of a table, and the YAML for it."""
+    """Print what lossbench understands of a table, and the YAML for it."""
     parser = argparse.ArgumentParser(
         prog="lossbench inspect",
         description="Show what lossbench understands of a table, and the YAML that makes it data=<name>.",
@@ -150,7 +150,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def as_yaml(source: Table, inspection: Inspection, options: Mapping[str, Any]) -> str:
-    """Return a config of the group ``data`` for this table: what was given and found, over conf/data/table.yaml."""
+    """Return a YAML of the group ``data`` for this table: the options and what was inferred."""
     keys: dict[str, Any] = {"path": str(source.path), "target": source.target}
     keys |= {key: value for key, value in options.items() if key not in ("drop", "classes", "positive")}
     keys["classes"] = list(inspection.classes)

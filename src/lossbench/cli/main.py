@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from omegaconf import DictConfig
 
+from lossbench.cli.overrides import as_options, asks_for_traceback
 from lossbench.config import compose
 from lossbench.errors import UserError
 from lossbench.processes import lifetime
@@ -42,13 +43,10 @@ def dispatch(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     if any(argument.startswith("query=") for argument in arguments):
         _complete_verbs()
+    show_traceback = asks_for_traceback(arguments)
     if arguments and arguments[0] in VERBS:
-        return _guarded(lambda: import_module(VERBS[arguments[0]]).main(list(arguments[1:])), False)
-    return _guarded(_train, any(_is_true(argument) for argument in arguments))
-
-
-def _is_true(argument: str) -> bool:
-    return argument.lower() in ("traceback=true", "traceback=1", "traceback=yes", "traceback=on")
+        return _guarded(lambda: import_module(VERBS[arguments[0]]).main(as_options(arguments[1:])), show_traceback)
+    return _guarded(_train, show_traceback)
 
 
 def _train() -> int:
@@ -89,19 +87,11 @@ def job(config: DictConfig) -> float | dict[str, float]:
     from hydra.types import RunMode
 
     hydra = HydraConfig.get()
-    # A launcher may have started this process elsewhere, with nothing but the pickled job.
-    compose.make_importable(hydra.runtime.cwd)
     if hydra.mode == RunMode.MULTIRUN:
-        from lossbench.processes.lifetime import die_with_parent, is_joblib_worker
-        from lossbench.runs.execute import score_of
-        from lossbench.sweep.progress import tick
+        from lossbench.sweep.hydra_task import run_job
 
-        if is_joblib_worker():
-            die_with_parent()
-        try:
-            return score_of(compose.plain(config, hydra.runtime.choices))
-        finally:
-            tick(hydra.sweep.dir)
+        return run_job(config)
+    compose.make_importable(hydra.runtime.cwd)
     try:
         from lossbench.cli.train import train
 

@@ -1,4 +1,4 @@
-"""``lossbench predict``: what a recorded run's model says of the rows of a file."""
+"""``lossbench predict``: labels, probabilities and scores of a file's rows by a recorded run's model."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def main(arguments: Sequence[str]) -> int:
         help=f"two classes: {TUNED[0]} (the default), {', '.join(TUNED[1:])}, as tuned on validation, or a number",
     )
     add_store_arguments(parser)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
 
-    store = store_from(given)
-    predictor, found = predictor_from(store, given)
+    store = store_from(options)
+    predictor, chosen = predictor_from(store, options)
     # pandas and what reads files take a second to import.
     from lossbench.inference.files import lines, writing
 
-    said = sys.stderr
-    print(f"run {found.run_id} ({found.name}), {found.reason}", file=said)
-    keep = [name for name in given.keep.split(",") if name]
-    known = _used_in_training(predictor.config["data"]) | set(keep)
+    messages = sys.stderr
+    print(f"run {chosen.run_id} ({chosen.name}), {chosen.reason}", file=messages)
+    keep = [name for name in options.keep.split(",") if name]
+    mentioned = _used_in_training(predictor.config["data"]) | set(keep)
     needed, ignored, unseen, rows = set(predictor.preprocessing.schema), set[str](), dict[str, set[str]](), 0
-    with writing(given.output) if given.output else nullcontext(lines(sys.stdout)) as write:
-        for piece in blocks_from(given, predictor):
-            ignored |= set(piece.columns) - needed - known
-            predicted = predictor.predict(piece, given.threshold, first_row=rows + 1)
+    with writing(options.output) if options.output else nullcontext(lines(sys.stdout)) as write:
+        for piece in blocks_from(options, predictor):
+            ignored |= set(piece.columns) - needed - mentioned
+            predicted = predictor.predict(piece, options.threshold, first_row=rows + 1)
             for name, levels in predictor.unseen(piece).items():
                 if len(unseen.setdefault(name, set())) < MANY:
                     unseen[name].update(levels)
@@ -63,11 +63,11 @@ def main(arguments: Sequence[str]) -> int:
     for name, levels in unseen.items():
         shown = ", ".join(map(repr, sorted(levels)[:5])) + (" ..." if len(levels) > 5 else "")
         count = f"{len(levels):,}" if len(levels) < MANY else f"{MANY:,} or more"
-        print(f"column {name!r} has {count} values that training had rarely or not: {shown}", file=said)
+        print(f"column {name!r} has {count} values that training had rarely or not: {shown}", file=messages)
     if ignored:
-        print(f"ignored, since training had no such column: {', '.join(map(repr, sorted(ignored)))}", file=said)
-    if given.output:
-        print(f"{rows:,} rows: {given.output}", file=said)
+        print(f"ignored, since training had no such column: {', '.join(map(repr, sorted(ignored)))}", file=messages)
+    if options.output:
+        print(f"{rows:,} rows: {options.output}", file=messages)
     return 0
 
 

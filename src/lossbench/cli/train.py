@@ -13,7 +13,8 @@ from lossbench.runs.execute import run_planned
 from lossbench.runs.prepare import plan_run
 from lossbench.runs.record import store_of
 from lossbench.runs.validate import check_around
-from lossbench.sweep.resume import check_settings, deliver_waiting
+from lossbench.sweep.resume import deliver_waiting
+from lossbench.sweep.settings import SweepSettings
 from lossbench.tracking.store.outbox import outbox_of
 from lossbench.tracking.unfinished import repair
 
@@ -21,10 +22,10 @@ from lossbench.tracking.unfinished import repair
 def train(config: Mapping[str, Any]) -> float:
     """Run one job with its config, model, live bar and final table on the terminal; return its score."""
     console = Console()
-    check_settings(config["sweep"])
+    sweep = SweepSettings.read(config)
     run = plan_run(config)
     check_around(run.settings, run.job.dataset.task)
-    if config["sweep"]["dry_run"]:
+    if sweep.dry_run:
         console.print("1 job, new: nothing is wrong with it, and it was not trained", highlight=False)
         return math.nan
     store = store_of(run.settings)

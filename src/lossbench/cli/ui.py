@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from lossbench.cli.arguments import add_store_arguments, store_from
 from lossbench.errors import UserError
 from lossbench.tracking import read, ui
+from lossbench.tracking.schema import JUDGED_BY, Tag
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,22 +20,22 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=5000, help="(default: %(default)s)")
     add_store_arguments(parser)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
 
-    store = store_from(given)
+    store = store_from(options)
     try:
-        sweep = read.find_sweep(store, given.sweep)
+        sweep = read.find_sweep(store, options.sweep)
     except UserError:
-        if given.sweep != "last":
+        if options.sweep != "last":
             raise
         # A store with single runs alone has an interface too.
         sweep = None
     ui.serve(
         store,
-        given.host,
-        given.port,
+        options.host,
+        options.port,
         sweep=None if sweep is None else sweep.id,
-        metric="test/auroc" if sweep is None else sweep.tags.get("lossbench.metric", "test/auroc"),
+        metric=JUDGED_BY if sweep is None else sweep.tags.get(Tag.METRIC, JUDGED_BY),
         show=lambda line: print(line, flush=True),
     )
     return 0

@@ -18,7 +18,7 @@ from lossbench.comparison.verdicts import ALPHA, holm
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Cliques:
     """Objectives ranked on each family of datasets.
 
     Parameters
@@ -51,12 +51,12 @@ class Ranks:
         """Return letters by objective: those that share one are not separable; nothing where too few decide."""
         if not self.decided:
             return dict.fromkeys(self.order, "")
-        covered = {place for first, last in self.groups for place in range(first, last + 1)}
-        alone = [(place, place) for place in range(len(self.order)) if place not in covered]
+        covered = {index for first, last in self.groups for index in range(first, last + 1)}
+        alone = [(index, index) for index in range(len(self.order)) if index not in covered]
         groups = sorted([*self.groups, *alone])
         return {
-            name: "".join(_letter(n) for n, (first, last) in enumerate(groups) if first <= place <= last)
-            for place, name in enumerate(self.order)
+            name: "".join(_letter(n) for n, (first, last) in enumerate(groups) if first <= index <= last)
+            for index, name in enumerate(self.order)
         }
 
     def sentence(self, most: int = 3) -> str:
@@ -77,7 +77,7 @@ def _letter(number: int) -> str:
     return string.ascii_letters[number] if number < len(string.ascii_letters) else f"({number + 1})"
 
 
-def ranks(jobs: pd.DataFrame, column: str, objectives: Sequence[str], higher_is_better: bool) -> Ranks | None:
+def ranks(jobs: pd.DataFrame, column: str, objectives: Sequence[str], higher_is_better: bool) -> Cliques | None:
     """Rank objectives on each family of datasets, by the mean of a metric over its runs.
 
     None for one family, or for fewer than three objectives that have values on all of them.
@@ -93,11 +93,11 @@ def ranks(jobs: pd.DataFrame, column: str, objectives: Sequence[str], higher_is_
     values = values.reindex(columns=[name for name in objectives if name in values])
     if values.shape[1] < 3:
         return None
-    found = values.rank(axis="columns", ascending=not higher_is_better)
-    order = found.mean().sort_values(kind="stable").index
+    by_rank = values.rank(axis="columns", ascending=not higher_is_better)
+    order = by_rank.mean().sort_values(kind="stable").index
     needed = least_seeds(ALPHA / math.comb(len(order), 2))
     groups = cliques(values[order]) if len(values) >= needed else []
-    return Ranks(found[order], groups, needed)
+    return Cliques(by_rank[order], groups, needed)
 
 
 def cliques(values: pd.DataFrame) -> list[tuple[int, int]]:
@@ -123,11 +123,11 @@ def cliques(values: pd.DataFrame) -> list[tuple[int, int]]:
     pairs = list(itertools.combinations(range(len(columns)), 2))
     corrected = holm([SignFlip().two_sided(columns[a] - columns[b]) for a, b in pairs])
     apart = {pair for pair, p in zip(pairs, corrected, strict=True) if p <= ALPHA}
-    found: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     for first in range(len(columns)):
         last = first
         while last + 1 < len(columns) and not any((one, last + 1) in apart for one in range(first, last + 1)):
             last += 1
-        if last > first and (not found or last > found[-1][1]):
-            found.append((first, last))
-    return found
+        if last > first and (not runs or last > runs[-1][1]):
+            runs.append((first, last))
+    return runs

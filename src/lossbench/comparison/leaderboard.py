@@ -11,11 +11,10 @@ from lossbench.comparison.cliques import ranks
 from lossbench.comparison.conclusions import conclusions, protocol
 from lossbench.comparison.datasets import DATASET, FAMILY, with_families
 from lossbench.comparison.judging import COLUMNS, Judgement, References, judge
-from lossbench.comparison.notes import notes, paired_by
+from lossbench.comparison.notes import describe_pairing, write_notes
 from lossbench.comparison.pairs import DEFAULT_BASELINE, LABEL, baseline_of, finished, jobs_of, labelled, metric_column
 from lossbench.comparison.rows import objective_rows, reference_rows, with_means, with_references
-from lossbench.evaluation.catalogue import AddedMetric, Direction, direction
-from lossbench.evaluation.catalogue import rope as rope_of
+from lossbench.evaluation.catalogue import AddedMetric, Direction, direction_of, rope_of
 
 
 @dataclass(frozen=True, eq=False)  # tables have no truth value
@@ -82,7 +81,7 @@ class Leaderboard:
         return "higher" if self.direction == "max" else "lower"
 
 
-def leaderboard(
+def build_leaderboard(
     runs: pd.DataFrame,
     metric: str,
     *,
@@ -125,13 +124,13 @@ def leaderboard(
     ...     "run_id": list("pqrs"), "objective": ["focal", "focal", "cross_entropy", "cross_entropy"],
     ...     "role": "run", "status": ["FINISHED", "FINISHED", "FINISHED", "FAILED"], "seconds": 1.,
     ...     "params.seed": [0, 1, 0, 1], "metrics.test/auroc": [.75, .5, .5, float("nan")]})
-    >>> board = leaderboard(frame, "test/auroc")
+    >>> board = build_leaderboard(frame, "test/auroc")
     >>> board.baseline, board.units
     ('cross_entropy', 'seeds')
     >>> board.table[["objective", "mean", "n", "failed", "difference", "pairs", "verdict"]].values.tolist()
     [['focal', 0.625, 2, 0, 0.25, 1, 'undecided'], ['cross_entropy', 0.375, 1, 1, 0.0, 1, 'baseline']]
     """
-    way, usual = direction(metric, better, added), rope_of(metric, None, added)
+    way, usual = direction_of(metric, better, added), rope_of(metric, None, added)
     given = None if rope is None else rope_of(metric, rope, added)
     column = metric_column(runs, metric)
     frame = labelled(runs, by)
@@ -165,11 +164,11 @@ def leaderboard(
         None if judgement is None else judgement.baseline,
         given if judgement is None else judgement.region.half,
         by=tuple(by),
-        paired_by=tuple(paired_by(frame, by)),
+        paired_by=tuple(describe_pairing(frame, by)),
         units="seeds" if judgement is None else judgement.population.units,
         shown=tuple(shown),
         protocol=() if judgement is None else tuple(protocol(judgement, metric)),
-        notes=(*found_baseline, *notes(frame, column, by, base, several), *separated),
+        notes=(*found_baseline, *write_notes(frame, column, by, base, several), *separated),
         conclusions=tuple(conclusions(judgement, metric)),
         added=dict(added or {}),
         by_dataset=_by_dataset(runs, metric, by, baseline, better, rope, added),
@@ -232,5 +231,5 @@ def _by_dataset(
         if f"metrics.{metric}" not in part or jobs.empty:
             continue
         base = baseline if baseline in set(labelled(jobs, by)[LABEL]) else None
-        boards[str(name)] = leaderboard(part, metric, by=by, baseline=base, better=better, rope=rope, added=added)
+        boards[str(name)] = build_leaderboard(part, metric, by=by, baseline=base, better=better, rope=rope, added=added)
     return boards

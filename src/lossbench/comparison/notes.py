@@ -11,7 +11,7 @@ from lossbench.comparison.pairs import LABEL, finished, jobs_of, pairing
 from lossbench.comparison.population import SEED, SOURCE_SEED, SPLIT_SEED
 
 
-def notes(frame: pd.DataFrame, column: str, by: Sequence[str], base: str | None, several_data: bool) -> list[str]:
+def write_notes(frame: pd.DataFrame, column: str, by: Sequence[str], base: str | None, several_data: bool) -> list[str]:
     """Return what is unusual about the pairs: none at all, several runs in one, values on some datasets alone.
 
     Parameters
@@ -27,7 +27,7 @@ def notes(frame: pd.DataFrame, column: str, by: Sequence[str], base: str | None,
     several = jobs.groupby([LABEL, *keys], dropna=False).size()
     several = several[several > 1]
     if len(several) and base is not None:
-        where = f"one objective under the same {', '.join(paired_by(frame, by))}"
+        where = f"one objective under the same {', '.join(describe_pairing(frame, by))}"
         lines.append(f"{len(several)} pairs hold several runs of {where}: averaged before pairing")
     if several_data:
         seen = jobs[jobs[column].notna()].groupby(LABEL)[DATASET].nunique()
@@ -39,7 +39,7 @@ def notes(frame: pd.DataFrame, column: str, by: Sequence[str], base: str | None,
     return lines
 
 
-def paired_by(frame: pd.DataFrame, by: Sequence[str]) -> list[str]:
+def describe_pairing(frame: pd.DataFrame, by: Sequence[str]) -> list[str]:
     """Return what pairs the runs as a person would say it: the seed, and what else has more than one value."""
     # References carry the seed alone of what describes the data.
     frame = jobs_of(frame)
@@ -49,6 +49,6 @@ def paired_by(frame: pd.DataFrame, by: Sequence[str]) -> list[str]:
     varies = {key for key in keys if groups[key].nunique(dropna=False).max() > 1}
     keys = [key for key in keys if key == SEED or key in varies or (key == DATA and frame[key].nunique() > 1)]
     # The seeds of source and split are the run's own unless they were fixed apart.
-    own = [key for key in (SOURCE_SEED, SPLIT_SEED) if key in keys and SEED in keys]
-    follow = {key for key in own if (frame[key] == frame[SEED])[frame[key].notna()].all()}
+    seeds_of_data = [key for key in (SOURCE_SEED, SPLIT_SEED) if key in keys and SEED in keys]
+    follow = {key for key in seeds_of_data if (frame[key] == frame[SEED])[frame[key].notna()].all()}
     return [key.removeprefix("params.") for key in keys if key not in follow]

@@ -45,9 +45,9 @@ def metric_column(runs: pd.DataFrame, metric: str) -> str:
     """Return the column of a metric, or raise a UserError that lists those of its split."""
     column = f"metrics.{metric}"
     if column not in runs.columns:
-        known = [name.removeprefix("metrics.") for name in runs.columns if name.startswith("metrics.")]
+        names = [name.removeprefix("metrics.") for name in runs.columns if name.startswith("metrics.")]
         split = metric.split("/")[0]
-        near = [name for name in known if name.startswith(f"{split}/")] or known
+        near = [name for name in names if name.startswith(f"{split}/")] or names
         raise UserError(f"no run has the metric {metric!r}: there are {', '.join(near) or 'none'}")
     return column
 
@@ -80,10 +80,19 @@ def labelled(runs: pd.DataFrame, by: Sequence[str] = ("objective",)) -> pd.DataF
         named = runs.assign(objective=runs["objective"].astype(object))
         named.loc[jobs, "objective"] = without_data(runs.loc[jobs, "objective"], runs.loc[jobs, DATA])
     labels = [
-        " · ".join(_text(value) for value in row if not pd.isna(value))
+        " · ".join(param_text(value) for value in row if not pd.isna(value))
         for row in named[columns].itertuples(index=False)
     ]
     return runs.assign(**{LABEL: pd.Series(labels, index=runs.index, dtype=object)})
+
+
+def param_text(value: object) -> str:
+    """Return a param as its run wrote it: a column with gaps holds whole numbers as floats.
+
+    >>> param_text(3.0), param_text(0.5), param_text("focal")
+    ('3', '0.5', 'focal')
+    """
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def without_data(objectives: Iterable[str], data: Iterable[object]) -> list[str]:
@@ -193,7 +202,3 @@ def differences(values: pd.DataFrame, baseline: str) -> pd.DataFrame:
     at_baseline = values.xs(baseline, level=LABEL)
     same_key = at_baseline.reindex(values.reset_index(level=LABEL, drop=True).index)
     return values - same_key.set_axis(values.index)
-
-
-def _text(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

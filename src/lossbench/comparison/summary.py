@@ -7,7 +7,7 @@ import pandas as pd
 from lossbench.comparison.pairs import LABEL, baseline_of, differences, finished, jobs_of, labelled, values
 
 
-def summaries(runs: pd.DataFrame, baseline: str | None = None) -> dict[str, dict[str, float]]:
+def summarize(runs: pd.DataFrame, baseline: str | None = None) -> dict[str, dict[str, float]]:
     """Return the metrics of each objective's run, by label.
 
     Parameters
@@ -29,7 +29,7 @@ def summaries(runs: pd.DataFrame, baseline: str | None = None) -> dict[str, dict
     >>> frame = pd.DataFrame({
     ...     "objective": ["a", "a", "b"], "role": "run", "status": "FINISHED", "params.seed": [0, 1, 1],
     ...     "metrics.test/f1": [.5, .75, 1.]})
-    >>> summaries(frame, baseline="a")["b"]
+    >>> summarize(frame, baseline="a")["b"]
     {'test/f1': 1.0, 'difference/test/f1': 0.25, 'n': 1.0}
     """
     frame = labelled(jobs_of(runs))

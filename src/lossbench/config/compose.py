@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lossbench.errors import UserError
+
+if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -48,6 +52,26 @@ def register_resolvers() -> None:
 register_resolvers()
 
 
+@contextmanager
+def hydra_application(config_dir: str | Path | None = None) -> Iterator[tuple[Hydra, list[str]]]:
+    """Yield Hydra, set up for our configs, and the overrides that make it find a person's own folder of configs."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    if config_dir is not None:
+        make_importable(Path(config_dir).resolve().parent)
+    search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir is not None else []
+    # Hydra knows one application at a time, and we may be inside of another's.
+    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        with initialize_config_dir(str(conf_dir()), job_name="lossbench", version_base="1.3"):
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            yield hydra, search
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
 def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> dict[str, Any]:
     """Compose a run's config without a command line, as ``lossbench`` would with the same overrides.
 
@@ -65,19 +89,9 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
         The resolved config in plain containers, with the names of the choices under ``choices``.
     """
     from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
 
-    if config_dir is not None:
-        make_importable(Path(config_dir).resolve().parent)
-    search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir is not None else []
-    # Hydra knows one application at a time, and we may be inside of another's.
-    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
-    try:
-        with initialize_config_dir(str(conf_dir()), job_name="lossbench", version_base="1.3"):
-            config = hydra_compose("train", [*overrides, *search], return_hydra_config=True)
-    finally:
-        GlobalHydra.instance().hydra = outer
+    with hydra_application(config_dir) as (_, search):
+        config = hydra_compose("train", [*overrides, *search], return_hydra_config=True)
     choices = config.hydra.runtime.choices
     # There is no job yet, so what hydra itself would fill in has a stand-in.
     OmegaConf.set_readonly(config, False)

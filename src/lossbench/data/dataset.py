@@ -1,4 +1,4 @@
-"""The three splits of one draw, preprocessed, with all that later steps ask about them."""
+"""The three splits of one draw, preprocessed, with what later steps read of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from lossbench.data.order import Sampler
 from lossbench.data.preprocessing import Preprocessing
@@ -108,15 +107,3 @@ class Dataset:
     def raw(self, rows: Rows) -> np.ndarray:
         """Return the inputs of a split in original units, (N, F) (equal to the draw up to rounding)."""
         return self.preprocessing.undo(rows.x)
-
-    def frame(self, rows: Rows) -> pd.DataFrame:
-        """Return a split as a person's table: named columns in original units, and the names of the classes.
-
-        The classes stand in the column ``target``, or ``target_`` where a feature has that name.
-        """
-        column = "target"
-        while column in self.feature_names:
-            column += "_"
-        frame = pd.DataFrame(self.raw(rows), columns=list(self.feature_names))
-        frame[column] = np.array(self.task.class_names, dtype=object)[rows.y]
-        return frame

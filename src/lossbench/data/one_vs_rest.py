@@ -79,7 +79,7 @@ class OneVsRest(Source):
         )
 
     def _thinned(self, y: np.ndarray, rate: float) -> np.ndarray:
-        """Return the rows, in their order, of which a share of ``rate`` is positive: of one side all, of one some."""
+        """Return rows, in order, of which a share ``rate`` is positive: one class stays whole, the other is cut."""
         positives, negatives = (np.flatnonzero(y == side) for side in (1, 0))
         wanted = (
             min(len(positives), round(len(negatives) * rate / (1 - rate))),

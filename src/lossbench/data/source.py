@@ -97,7 +97,7 @@ class Draw:
 
 @dataclass(kw_only=True)
 class Source(ABC):
-    """What every source can be told; a leaf says in `draw` where the rows come from.
+    """The arguments that every source has; a leaf says in `draw` where the rows come from.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From scores to probabilities by a fit on validation rows, where a loss's own posterior does not do."""
+"""Probabilities from scores by a fit on validation rows, for losses without a good posterior of their own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STEPS = 100  # of Newton's method, which takes five to ten
 
 @dataclass(frozen=True)
 class Isotonic:
-    """A rising step-and-slope function of the score of two classes: linear between knots, constant outside.
+    """The probability of class 1 as a rising function of the score: linear between knots, constant outside.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Platt:
             return np.concatenate([expit(-logit), expit(logit)], axis=1)
         each = expit(logit)
         total = each.sum(axis=1, keepdims=True)
-        # All columns may underflow far outside the validation scores: then nothing is known.
+        # Far outside the validation scores all columns may underflow: then every class is as likely.
         return np.divide(each, total, out=np.full_like(each, 1 / each.shape[1]), where=total > 0)
 
 
@@ -141,8 +141,8 @@ def fit(kind: Kind, scores: ArrayLike, target: ArrayLike) -> Calibrator:
     return Isotonic(np.asarray(curve.X_thresholds_), np.asarray(curve.y_thresholds_))
 
 
-def cross_fitted(x: Floats, y: NDArray[np.int64], of_all: Calibrator) -> Floats:
-    """Return (N, K) probabilities of rows, each by a calibrator of one kind that has not seen its fold.
+def cross_fit(x: Floats, y: NDArray[np.int64], of_all: Calibrator) -> Floats:
+    """Return (N, K) probabilities, each from a calibrator that was fitted without the row's fold.
 
     The folds are the classes' rows dealt out in turn, so that each has its share of every class.
 
@@ -151,34 +151,34 @@ def cross_fitted(x: Floats, y: NDArray[np.int64], of_all: Calibrator) -> Floats:
     x, y
         Scores and class indices, as `fit` takes them.
     of_all
-        Fitted to all rows: its kind is taken, and Platt's search starts from it, a few steps from where each ends.
+        Fitted to all rows. Those of the folds are of its kind, and Platt's search starts from it to save steps.
 
     >>> x, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 1, 0, 1])
-    >>> cross_fitted(x, y, fit("platt", x, y)).shape
+    >>> cross_fit(x, y, fit("platt", x, y)).shape
     (4, 2)
     """
     turn = np.empty(len(y), dtype=np.int64)
     for label in np.unique(y):
         rows = np.flatnonzero(y == label)
         turn[rows] = np.arange(len(rows)) % FOLDS
-    found = np.empty((len(y), max(x.shape[1], 2)))
+    probs = np.empty((len(y), max(x.shape[1], 2)))
     for fold in np.unique(turn):
         others = turn != fold
-        own = (
+        calibrator = (
             _platt(x[others], y[others], near=of_all)
             if isinstance(of_all, Platt)
             else fit("isotonic", x[others], y[others])
         )
-        found[~others] = own.probs(x[~others])
-    return found
+        probs[~others] = calibrator.probs(x[~others])
+    return probs
 
 
-def better(scores: ArrayLike, target: ArrayLike, posterior: Floats) -> Calibrator | None:
-    """Return a calibrator where it predicts rows that it has not seen better than a posterior does that needs no fit.
+def fit_if_better(scores: ArrayLike, target: ArrayLike, posterior: Floats) -> Calibrator | None:
+    """Return a calibrator if it predicts unseen rows better than a posterior that needs no fit; else None.
 
     Better is a lower mean log-loss, by more than one standard error of the rows' differences (the one-standard-error
-    rule of Breiman et al. 1984: the simpler of two stands, unless the other is clearly better). A posterior
-    that gives a label that occurs the probability 0 is refuted by it: its log-loss is infinite.
+    rule of Breiman et al. 1984: the simpler of two is kept unless the other is clearly better). A posterior that gives
+    an observed label the probability 0 always loses: its log-loss is infinite.
 
     Parameters
     ----------
@@ -189,14 +189,14 @@ def better(scores: ArrayLike, target: ArrayLike, posterior: Floats) -> Calibrato
 
     Returns
     -------
-    Isotonic or Platt, fitted on all rows; None where the posterior stands
+    Isotonic or Platt, fitted on all rows; None where the posterior is kept
 
     Examples
     --------
     Scores that say nothing of the labels, taken for log-odds:
 
     >>> scores, target = np.tile([[-5.0], [5.0]], (20, 1)), np.repeat([0, 1], 20)
-    >>> fitted = better(scores, target, Platt(np.array([1.0]), np.array([0.0])).probs(scores))
+    >>> fitted = fit_if_better(scores, target, Platt(np.array([1.0]), np.array([0.0])).probs(scores))
     >>> fitted.probs([[5.0]]).round(6)
     array([[0.5, 0.5]])
     """
@@ -204,24 +204,25 @@ def better(scores: ArrayLike, target: ArrayLike, posterior: Floats) -> Calibrato
     if len(y) < 2 * FOLDS:  # too few to tell, or to fit on the rest
         return None
     fitted = fit(choose(x, y), x, y)
-    # One such row is as large as its own standard error, so that the rule would be a coin toss.
+    # One such row outweighs all others, and the standard error with it: the rule would be a coin toss.
     if (posterior[np.arange(len(y)), y] <= _LEAST).any():
         return fitted
-    # What is no better on the rows of its own fit is none on others: one fit answers for most runs, instead of five.
-    if _gains(fitted.probs(x), posterior, y) and _gains(cross_fitted(x, y, fitted), posterior, y):
+    # A calibrator that is no better on the rows of its fit is no better on others: for most runs one fit decides,
+    # not six.
+    if _gains(fitted.probs(x), posterior, y) and _gains(cross_fit(x, y, fitted), posterior, y):
         return fitted
     return None
 
 
 def _gains(probs: Floats, posterior: Floats, target: NDArray[np.int64]) -> bool:
-    """Return whether the first has a lower mean log-loss by more than one standard error."""
+    """Whether the first has a lower mean log-loss by more than one standard error."""
     rows = np.arange(len(target))
     gain = np.log(probs[rows, target].clip(_LEAST)) - np.log(posterior[rows, target])
     return bool(gain.mean() > gain.std(ddof=1) / len(target) ** 0.5)
 
 
 def state_of(calibrator: Calibrator) -> dict[str, Floats]:
-    """Return the arrays that `from_state` rebuilds it from."""
+    """Return the arrays from which `from_state` rebuilds a calibrator."""
     return asdict(calibrator)
 
 
@@ -238,7 +239,7 @@ def from_state(kind: str, state: Mapping[str, ArrayLike]) -> Calibrator:
 
 
 def _platt(x: Floats, y: NDArray[np.int64], near: Platt | None = None) -> Platt:
-    """Fit a line to each column; ``near`` is one of almost the same rows, where the search starts."""
+    """Fit a line to each column, starting from ``near``, the fit to almost the same rows."""
     labels = [1] if x.shape[1] == 1 else range(x.shape[1])
     starts = [None] * x.shape[1] if near is None else zip(near.slope, near.intercept, strict=True)
     lines = [_line(column, y == k, start) for column, k, start in zip(x.T, labels, starts, strict=True)]
@@ -256,7 +257,7 @@ def _line(column: Floats, positive: NDArray[np.bool_], start: tuple[float, float
     n_negative = len(positive) - n_positive
     soft = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
     centre, scale = column.mean(), column.std()
-    scale = scale if scale > 0 else 1.0  # a network that says the same of every row
+    scale = scale if scale > 0 else 1.0  # a network that scores every row alike
     x = (column - centre) / scale
     # Only so that a constant column, of which any slope is as good, has a solution.
     ridge = 1e-10

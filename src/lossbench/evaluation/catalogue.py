@@ -83,12 +83,12 @@ METRICS: Mapping[str, MetricFacts] = {
 }
 
 
-def _in_order(places: Iterable[tuple[int, str]]) -> tuple[str, ...]:
-    return tuple(name for _, name in sorted(places))
+def _in_order(numbered: Iterable[tuple[int, str]]) -> tuple[str, ...]:
+    return tuple(name for _, name in sorted(numbered))
 
 
 TUNED = _in_order((each.tuned, each.name) for each in METRICS.values() if each.tuned is not None)
-BESIDE = _in_order((place, view + each.name) for each in METRICS.values() for view, place in each.shown.items())
+BESIDE = _in_order((position, view + each.name) for each in METRICS.values() for view, position in each.shown.items())
 
 
 def names_for(n_classes: int | None = None, *, per_epoch: bool = False) -> tuple[str, ...]:
@@ -147,17 +147,17 @@ def without_facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def facts_of(metric: str, added: Mapping[str, AddedMetric]) -> MetricFacts | AddedMetric | None:
     """Return what is known of a metric, whatever the split, the view or the class in its key."""
-    return next((known for part in metric.split("/") if (known := METRICS.get(part) or added.get(part))), None)
+    return next((facts for part in metric.split("/") if (facts := METRICS.get(part) or added.get(part))), None)
 
 
-def direction(metric: str, given: str | None = None, added: Mapping[str, AddedMetric] | None = None) -> Direction:
+def direction_of(metric: str, override: str | None = None, added: Mapping[str, AddedMetric] | None = None) -> Direction:
     """Return `max` or `min`, whatever the split (`test/`), the view (`tuned/`) or the class (`recall/a`).
 
     Parameters
     ----------
     metric
         A key as MLflow shows it.
-    given
+    override
         What the user says, for metrics of their own; it wins.
     added
         Metrics of the user's own, by name.
@@ -169,11 +169,11 @@ def direction(metric: str, given: str | None = None, added: Mapping[str, AddedMe
 
     Examples
     --------
-    >>> direction("test/auroc"), direction("val/posterior/log_loss"), direction("test/recall/iris/setosa")
+    >>> direction_of("test/auroc"), direction_of("val/posterior/log_loss"), direction_of("test/recall/iris/setosa")
     ('max', 'min', 'max')
     """
-    if given is not None:
-        return checked_direction("compare.direction", given)
+    if override is not None:
+        return checked_direction("compare.direction", override)
     facts = facts_of(metric, added or {})
     if facts is not None and facts.better is not None:
         return facts.better
@@ -190,14 +190,14 @@ def checked_direction(key: str, value: object) -> Direction:
     return "max" if value == "max" else "min"
 
 
-def rope(metric: str, given: float | None = None, added: Mapping[str, AddedMetric] | None = None) -> float | None:
+def rope_of(metric: str, override: float | None = None, added: Mapping[str, AddedMetric] | None = None) -> float | None:
     """Return the half-width of the region of practical equivalence, in the metric's own unit.
 
     Parameters
     ----------
     metric
         A key as MLflow shows it.
-    given
+    override
         What the user says; it wins. 0: only differences that are zero throughout are equivalent.
     added
         Metrics of the user's own, by name.
@@ -214,11 +214,11 @@ def rope(metric: str, given: float | None = None, added: Mapping[str, AddedMetri
 
     Examples
     --------
-    >>> rope("test/auroc"), rope("val/tuned/f1"), rope("test/auroc", 0.001), rope("test/seconds")
+    >>> rope_of("test/auroc"), rope_of("val/tuned/f1"), rope_of("test/auroc", 0.001), rope_of("test/seconds")
     (0.005, 0.01, 0.001, None)
     """
-    if given is not None:
-        return checked_rope("compare.rope", given)
+    if override is not None:
+        return checked_rope("compare.rope", override)
     facts = facts_of(metric, added or {})
     return None if facts is None else facts.rope
 

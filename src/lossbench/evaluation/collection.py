@@ -21,16 +21,16 @@ from lossbench.task import Task
 def build(metrics: Mapping[str, Metric | Callable[..., Metric]], task: Task) -> MetricCollection:
     """Return the collection for a task from what ``conf/metrics`` instantiates to.
 
-    Each entry is a metric, or a class or partial that makes one; ``task`` (``binary``, ``multiclass``) and
-    ``num_classes`` are passed to those whose signature has them. The whole is tried on a few made-up rows,
-    so that a metric that cannot serve fails here and not after training. A metric that raises `CannotServe`
-    is left out.
+    Each entry is a metric, or a class or partial that builds one; ``task`` (``binary``, ``multiclass``) and
+    ``num_classes`` are passed to those whose signature has them. The collection is tried on a few
+    random rows, so that a broken metric fails here and not after training. A metric that raises `CannotServe` is left
+    out.
 
     Raises
     ------
     ValueError
-        For an entry that makes no torchmetrics Metric or cannot compute the task, and for one that has the
-        name of a built-in metric but another value, or a name that torch's modules keep for themselves.
+        For an entry that is no torchmetrics Metric or cannot compute the task, and for one with the name of a built-in
+        metric but another value, or a name that torch's modules reserve.
 
     Examples
     --------
@@ -40,17 +40,17 @@ def build(metrics: Mapping[str, Metric | Callable[..., Metric]], task: Task) -> 
     >>> measure(collection, [0, 0, 1], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], task)
     {'specificity': 0.5}
     """
-    made: dict[str, Metric] = {}
+    built: dict[str, Metric] = {}
     with _double_precision():
         for name, metric in metrics.items():
             try:
-                made[name] = _made(name, metric, task)
+                built[name] = _build_one(name, metric, task)
             except CannotServe:
                 continue
-        # Groups share one state where the *first* update gave equal states, and stay wrong when a later split
-        # does not (accuracy at two thresholds).
-        collection = MetricCollection(dict(made), compute_groups=False)
-        collection.set_dtype(torch.float64)  # the counts too, which torchmetrics otherwise divides in float32
+        # torchmetrics lets metrics share a state where the *first* update made their states equal, which is wrong if a
+        # later split does not (accuracy at two thresholds).
+        collection = MetricCollection(dict(built), compute_groups=False)
+        collection.set_dtype(torch.float64)  # counts too: torchmetrics would divide them in float32
     _try(collection, task)
     return collection
 
@@ -62,8 +62,8 @@ def measure(collection: MetricCollection, target: ArrayLike, probs: ArrayLike, t
     classes, (N, K) of more, as torchmetrics' tasks expect), ``probs`` (N, K), ``target`` (N,).
     Probabilities are float64, clamped to [0, 1], since torchmetrics takes anything outside for a logit.
 
-    A value per class becomes ``<name>/<class name>``, a dict ``<name>/<key>``. A built-in metric that the
-    target leaves undefined is NaN and not asked (torchmetrics says 0, and warns).
+    A value per class becomes ``<name>/<class name>``, a dict ``<name>/<key>``. A built-in metric that is
+    undefined for the target is NaN (torchmetrics would return 0, and warn).
 
     Raises
     ------
@@ -73,7 +73,7 @@ def measure(collection: MetricCollection, target: ArrayLike, probs: ArrayLike, t
     labels = torch.from_numpy(np.asarray(target, dtype=np.int64).copy())  # torch refuses some views
     columns = torch.from_numpy(np.asarray(probs, dtype=np.float64).copy()).clamp(0, 1)
     preds = columns[:, 1] if task.binary else columns
-    undefined = builtin.undefined(np.asarray(target), task.n_classes)
+    undefined = builtin.explain_undefined(np.asarray(target), task.n_classes)
     values: dict[str, float] = {}
     with _double_precision():
         collection.reset()
@@ -85,7 +85,7 @@ def measure(collection: MetricCollection, target: ArrayLike, probs: ArrayLike, t
     return values
 
 
-def _made(name: str, metric: object, task: Task) -> Metric:
+def _build_one(name: str, metric: object, task: Task) -> Metric:
     if hasattr(MetricCollection, name):
         raise ValueError(f"metric {name!r} needs another name: torch.nn.Module has a {name!r} of its own")
     if isinstance(metric, Metric):
@@ -93,30 +93,30 @@ def _made(name: str, metric: object, task: Task) -> Metric:
     if not callable(metric):
         raise ValueError(f"metric {name!r} needs a torchmetrics Metric, or what makes one, got {metric!r}")
     offered = {"task": "binary" if task.binary else "multiclass", "num_classes": task.n_classes}
-    given = metric.keywords if isinstance(metric, partial) else {}
+    bound = metric.keywords if isinstance(metric, partial) else {}
     taken = inspect.signature(metric).parameters
-    made = metric(**{key: value for key, value in offered.items() if key in taken and key not in given})
-    if not isinstance(made, Metric):
-        raise ValueError(f"metric {name!r} needs a torchmetrics Metric, got {type(made).__name__}")
-    return made
+    built = metric(**{key: value for key, value in offered.items() if key in taken and key not in bound})
+    if not isinstance(built, Metric):
+        raise ValueError(f"metric {name!r} needs a torchmetrics Metric, got {type(built).__name__}")
+    return built
 
 
 def _try(collection: MetricCollection, task: Task) -> None:
     draw = np.random.default_rng(0)
     target = np.repeat(np.arange(task.n_classes), 5 + 3 * np.arange(task.n_classes))
     probs = draw.dirichlet(np.ones(task.n_classes), size=len(target))
-    own = builtin.compute(target, probs[None])
+    ours = builtin.compute(target, probs[None])
     try:
         values = measure(collection, target, probs, task)
     except Exception as error:
         raise ValueError(
             f"conf/metrics cannot compute {task.n_classes} classes: {' '.join(str(error).split())}"
         ) from error
-    for name in own.keys() & values.keys():
-        if not np.isclose(values[name], own[name][0], rtol=0, atol=1e-6):
+    for name in ours.keys() & values.keys():
+        if not np.isclose(values[name], ours[name][0], rtol=0, atol=1e-6):
             raise ValueError(
                 f"metric {name!r} needs another name: it says {values[name]:.6g} where the built-in one "
-                f"of that name says {own[name][0]:.6g}"
+                f"of that name says {ours[name][0]:.6g}"
             )
 
 

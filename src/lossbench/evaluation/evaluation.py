@@ -1,4 +1,4 @@
-"""The final evaluation of a trained network: through the link, as a posterior, at tuned thresholds."""
+"""The final evaluation of a trained network, through its link, by its posterior and at tuned thresholds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one trained network is worth, in numpy arrays and plain Python.
+    """The final evaluation of one trained network, in numpy arrays and plain Python.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Evaluation:
         By metric; empty for more than two classes, NaN where validation cannot tune it.
     posterior_kind
         ``gradient``, ``isotonic`` or ``platt``: a calibrator where the loss claims no posterior from its gradient,
-        or where validation rows show that a calibrator predicts better (`calibration.better`).
+        or where validation rows show that a calibrator predicts better (`calibration.fit_if_better`).
     posterior_state
         What turns scores into posteriors again: ``class_weights`` and ``sampling_rates``, where given, or the
         calibrator's arrays (`calibration.from_state`).
@@ -105,48 +105,48 @@ def evaluate(
     values: dict[str, float] = {}
     reasons: dict[str, str] = {}
     for split, target in labels.items():
-        own, why = figures(target, probs[split], posteriors[split], task, collection)
-        values |= {f"{split}/{name}": value for name, value in own.items()}
-        reasons |= {f"{split}/{name}": reason for name, reason in why.items()}
+        of_split, reasons_of_split = evaluate_rows(target, probs[split], posteriors[split], task, collection)
+        values |= {f"{split}/{name}": value for name, value in of_split.items()}
+        reasons |= {f"{split}/{name}": reason for name, reason in reasons_of_split.items()}
 
     tuned: dict[str, float] = {}
     if task.binary:
         tuned = thresholds.tune(labels["val"], posteriors["val"][:, 1])
-        untuned = metrics.undefined(labels["val"], task.n_classes, task.class_names)
+        untuned = metrics.explain_undefined(labels["val"], task.n_classes, task.class_names)
         for split, target in labels.items():
-            own, why = figures_at(tuned, target, posteriors[split], task, untuned)
-            values |= {f"{split}/{name}": value for name, value in own.items()}
-            reasons |= {f"{split}/{name}": reason for name, reason in why.items()}
+            of_split, reasons_of_split = evaluate_at_thresholds(tuned, target, posteriors[split], task, untuned)
+            values |= {f"{split}/{name}": value for name, value in of_split.items()}
+            reasons |= {f"{split}/{name}": reason for name, reason in reasons_of_split.items()}
     return Evaluation(values, reasons, tuned, kind, state, raw, probs, posteriors)
 
 
-def figures(
+def evaluate_rows(
     target: NDArray[np.int64],
     probs: Floats,
     posteriors: Floats,
     task: Task,
     collection: MetricCollection | None = None,
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the figures of some rows by metric, ``recall/<class>`` and ``posterior/<metric>``, and why any is NaN."""
-    found = metrics.compute(target, probs[None], (*names_for(task.n_classes), "recall"))
-    recalls = found.pop("recall")[0]
-    own = {name: float(value[0]) for name, value in found.items()}
-    own |= {f"recall/{k}": float(v) for k, v in zip(task.class_names, recalls, strict=True)}
+    """Return every metric of some rows, ``recall/<class>`` and ``posterior/<metric>`` too, and why any is NaN."""
+    computed = metrics.compute(target, probs[None], (*names_for(task.n_classes), "recall"))
+    recalls = computed.pop("recall")[0]
+    values = {name: float(value[0]) for name, value in computed.items()}
+    values |= {f"recall/{k}": float(v) for k, v in zip(task.class_names, recalls, strict=True)}
     if collection is not None:
         from lossbench.evaluation.collection import measure  # torchmetrics takes seconds to import
 
-        own |= measure(collection, target, probs, task)
+        values |= measure(collection, target, probs, task)
     of_posterior = metrics.compute(target, posteriors[None], names_from("probability"))
-    own |= {f"posterior/{name}": float(value[0]) for name, value in of_posterior.items()}
-    undefined = [name for name, value in own.items() if np.isnan(value)]
+    values |= {f"posterior/{name}": float(value[0]) for name, value in of_posterior.items()}
+    undefined = [name for name, value in values.items() if np.isnan(value)]
     if not undefined:
-        return own, {}
-    known = metrics.undefined(target, task.n_classes, task.class_names)
-    known |= {f"recall/{k}": "no row of this class" for k in task.class_names}
-    return own, {name: known.get(name, "the metric returned NaN") for name in undefined}
+        return values, {}
+    reasons = metrics.explain_undefined(target, task.n_classes, task.class_names)
+    reasons |= {f"recall/{k}": "no row of this class" for k in task.class_names}
+    return values, {name: reasons.get(name, "the metric returned NaN") for name in undefined}
 
 
-def figures_at(
+def evaluate_at_thresholds(
     tuned: Mapping[str, float],
     target: NDArray[np.int64],
     posteriors: Floats,
@@ -164,14 +164,14 @@ def figures_at(
     """
     if not tuned:
         return {}, {}
-    values = {f"tuned/{name}": value for name, value in thresholds.at(target, posteriors[:, 1], tuned).items()}
+    values = {f"tuned/{name}": value for name, value in thresholds.score_at(target, posteriors[:, 1], tuned).items()}
     reasons: dict[str, str] = {}
     for metric, threshold in tuned.items():
         if np.isnan(threshold):
             why = (untuned or {}).get(metric, f"{metric} is undefined")
             reasons[f"tuned/{metric}"] = f"{why} in val, which tunes it"
         elif np.isnan(values[f"tuned/{metric}"]):
-            reasons[f"tuned/{metric}"] = metrics.undefined(target, task.n_classes, task.class_names)[metric]
+            reasons[f"tuned/{metric}"] = metrics.explain_undefined(target, task.n_classes, task.class_names)[metric]
     return values, reasons
 
 
@@ -183,16 +183,15 @@ def _posteriors(
     class_weights: ArrayLike | Tensor | None,
     sampling_rates: ArrayLike | Tensor | None,
 ) -> tuple[str, dict[str, Floats], dict[str, Floats]]:
-    """Return kind, state and the posterior of every split.
+    """Return the posterior of every split, its kind and its state.
 
-    A posterior from the gradient is that of the loss's minimum, from which a run may end far (its epoch is the one that
-    ranks best). It stands unless a calibrator predicts validation rows better that it has not been fitted on.
+    A posterior from the gradient holds at the loss's minimum, and a run may end far from it (the epoch that ranks best
+    is taken). It is used unless a calibrator predicts validation rows better that it was not fitted on.
     """
     if loss.posterior == "gradient":
-        given = {"class_weights": class_weights, "sampling_rates": sampling_rates}
         factors = {
             name: torch.as_tensor(factor, dtype=torch.float64, device=device)
-            for name, factor in given.items()
+            for name, factor in (("class_weights", class_weights), ("sampling_rates", sampling_rates))
             if factor is not None
         }
 
@@ -200,7 +199,7 @@ def _posteriors(
             return _array(class_posterior(loss, torch.as_tensor(rows, device=device), **factors))
 
         of_val = of_gradient(raw["val"])
-        fitted = calibration.better(raw["val"], val_target, of_val)
+        fitted = calibration.fit_if_better(raw["val"], val_target, of_val)
         if fitted is None:
             state = {name: _array(factor) for name, factor in factors.items()}
             return "gradient", state, {s: of_val if s == "val" else of_gradient(rows) for s, rows in raw.items()}

@@ -52,7 +52,7 @@ def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None =
     Returns
     -------
     dict of (R,) float64, ``recall`` (R, K)
-        NaN where a metric is undefined; `undefined` has the reason.
+        NaN where a metric is undefined; `explain_undefined` has the reason.
 
     Raises
     ------
@@ -72,8 +72,8 @@ def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None =
     wanted = names_for(n_classes) if names is None else tuple(names)
     for name in wanted:
         if name not in METRICS or METRICS[name].of == "training" or METRICS[name].least_classes > n_classes:
-            known = ", ".join(names_for(n_classes))
-            raise ValueError(f"a metric for {n_classes} classes is one of {known}, got {name!r}")
+            names_of_task = ", ".join(names_for(n_classes))
+            raise ValueError(f"a metric for {n_classes} classes is one of {names_of_task}, got {name!r}")
     replicates, n, _ = p.shape
     block = max(1, BLOCK // (n * n_classes))
     if replicates <= block:
@@ -85,14 +85,14 @@ def compute(target: ArrayLike, probs: ArrayLike, names: Collection[str] | None =
     return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
 
 
-def undefined(target: ArrayLike, n_classes: int, class_names: Sequence[str] | None = None) -> dict[str, str]:
+def explain_undefined(target: ArrayLike, n_classes: int, class_names: Sequence[str] | None = None) -> dict[str, str]:
     """Return the metrics that these rows leave undefined, whatever is predicted, each with its reason.
 
     Undefined depends on the target alone, so that for one split either every loss has a value or none has.
 
-    >>> undefined([0, 0, 0], 2, ("outer", "inner"))["auroc"]
+    >>> explain_undefined([0, 0, 0], 2, ("outer", "inner"))["auroc"]
     "no row of class 'inner'"
-    >>> undefined([1, 1], 2)
+    >>> explain_undefined([1, 1], 2)
     {'balanced_accuracy': "no row of class '0'", 'auroc': "no row of class '0'", 'mcc': 'only one class'}
     """
     counts = np.bincount(np.asarray(target, dtype=np.int64), minlength=n_classes)

@@ -1,8 +1,7 @@
-"""The torchmetrics classes that torchmetrics lacks, or computes in float32, or defines differently.
+"""Metrics that torchmetrics lacks, computes in float32, or defines differently.
 
 All take ``update(probs, target)`` with probabilities (N, K), for two classes as well: the probability of the
-negative class then keeps its own digits. Each is the independent twin of a figure in `metrics.compute`, where
-the definitions stand.
+negative class then keeps its own digits. Each computes independently what `metrics.compute` defines.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from lossbench.evaluation.metrics import BINS, SMALLEST
 
 
 class _RowMean(Metric):
-    """The mean over rows of what a leaf's ``cost`` says of each."""
+    """The mean over rows of a subclass's ``cost``."""
 
     full_state_update = False
     total: Tensor
@@ -180,7 +179,7 @@ class MicroAUROC(BinaryAUROC):
     Raises
     ------
     CannotServe
-        For two classes, where the cells say everything twice.
+        For two classes, where every cell would count twice.
 
     Examples
     --------

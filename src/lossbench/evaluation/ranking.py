@@ -62,12 +62,12 @@ def areas(keys: Keys, precision: bool = True) -> tuple[Floats, Floats | None]:
     """
     m, n = keys.shape
     flat = ((keys & 1) != 0).ravel().nonzero()[0]
-    row, place = np.divmod(flat, n)  # place: rows that stand below this positive, tied negatives included
+    row, position = np.divmod(flat, n)  # position: rows that stand below this positive, tied negatives included
     positives = np.bincount(row, minlength=m)
     first = (positives.cumsum() - positives)[row]
     rank = np.arange(flat.size) - first  # positives that stand below this positive, tied ones included
-    beaten = place - rank
-    start, below = place, rank  # the same two counts without ties
+    beaten = position - rank
+    start, below = position, rank  # the same two counts without ties
     same = (keys[:, 1:] ^ keys[:, :-1]) < 2
     if same.any():
         begin = np.zeros((m, n), dtype=np.int64)
@@ -75,7 +75,7 @@ def areas(keys: Keys, precision: bool = True) -> tuple[Floats, Floats | None]:
         np.maximum.accumulate(begin, axis=1, out=begin)
         start = begin.ravel()[flat]
         leads = np.ones(flat.size, dtype=bool)  # the first positive of each group of equal values
-        group = flat - place + start
+        group = flat - position + start
         np.not_equal(group[1:], group[:-1], out=leads[1:])
         below = np.maximum.accumulate(leads * np.arange(flat.size)) - first
         beaten = 0.5 * (beaten + start - below)  # tied negatives count half

@@ -1,4 +1,4 @@
-"""What needs no training: the Bayes rule, where it is known, and the class prior, on the same rows."""
+"""References, which nothing trained: the class prior, and the Bayes rule where it is known, on the same rows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 BAYES, CLASS_PRIOR = "Bayes rule", "class prior"
 
 
-def reference_metrics(dataset: Dataset, added: Any = None) -> dict[str, dict[str, float]]:
-    """Return the metrics of every reference that a dataset has, by its name; ``added`` are a person's own.
+def measure_references(dataset: Dataset, added: Any = None) -> dict[str, dict[str, float]]:
+    """Return the metrics of each reference of a dataset, by name; ``added`` is a collection of the user's own.
 
-    The class prior says the training split's class frequencies for every row: the floor. The Bayes rule says the true
-    posterior: no training can beat it but by luck of the draw.
+    The class prior predicts the training split's class frequencies for every row: the floor. The Bayes rule predicts
+    the true posterior: training can beat it by luck of the draw alone.
     """
     from lossbench.evaluation import metrics
 
@@ -25,10 +25,10 @@ def reference_metrics(dataset: Dataset, added: Any = None) -> dict[str, dict[str
     for split, rows in (("val", dataset.val), ("test", dataset.test)):
         if rows is None:
             continue
-        says = {CLASS_PRIOR: np.tile(dataset.task.priors, (len(rows), 1))}
+        predicted = {CLASS_PRIOR: np.tile(dataset.task.priors, (len(rows), 1))}
         if dataset.bayes is not None:
-            says[BAYES] = dataset.bayes(dataset.raw(rows))
-        for name, probs in says.items():
+            predicted[BAYES] = dataset.bayes(dataset.raw(rows))
+        for name, probs in predicted.items():
             values = {key: float(value[0]) for key, value in metrics.compute(rows.y, probs[None]).items()}
             if added is not None:
                 from lossbench.evaluation.collection import measure  # torchmetrics takes seconds to import

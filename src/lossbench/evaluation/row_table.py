@@ -1,4 +1,4 @@
-"""What a network said about single rows: the table from which figures and row bootstraps are made later."""
+"""The table of a network's predictions, row by row, from which figures and row bootstraps are made later."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lossbench.evaluation.evaluation import Evaluation
 GRID = 64
 
 
-def predictions(
+def build_row_table(
     dataset: Dataset,
     evaluation: Evaluation,
     scores_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     limit: int | None = 5000,
 ) -> pa.Table:
-    """Return the validation and test rows with what was said about them.
+    """Return the validation and test rows with their scores, probabilities and posteriors.
 
     Columns: ``split`` (``val``, ``test`` or ``grid``), ``row`` (number in the draw), ``target`` (class index),
     ``score_<i>``, ``prob_<i>`` (through the link) and ``posterior_<i>``; for two features also ``x_<i>`` in original

@@ -1,4 +1,4 @@
-"""What penalties did to a network: how many of its weights and inputs are still in use."""
+"""How many of a network's weights and inputs are still in use, as penalties left them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEAR = 1e-3
 
 
 @torch.no_grad()
-def sparsity(network: nn.Module) -> dict[str, float]:
+def measure_sparsity(network: nn.Module) -> dict[str, float]:
     """Return figures of a network's weight matrices, those that regularizers penalise; empty without any.
 
     Returns
@@ -27,7 +27,7 @@ def sparsity(network: nn.Module) -> dict[str, float]:
     --------
     >>> layer = nn.Linear(3, 2, bias=False)
     >>> layer.weight = nn.Parameter(torch.tensor([[3.0, 0.0, 0.001], [4.0, 0.0, 0.0]]))
-    >>> {key: round(value, 3) for key, value in sparsity(layer).items()}
+    >>> {key: round(value, 3) for key, value in measure_sparsity(layer).items()}
     {'weights/near_zero': 0.667, 'weights/zero': 0.5, 'weights/norm': 5.0, 'weights/features_used': 1.0}
     """
     names = weight_names(network)
@@ -36,14 +36,14 @@ def sparsity(network: nn.Module) -> dict[str, float]:
     weights = [network.get_parameter(name).double() for name in names]
     small = [_near_zero(weight) for weight in weights]
     n_weights = sum(weight.numel() for weight in weights)
-    found = {
+    figures = {
         "weights/near_zero": sum(float(near.sum()) for near in small) / n_weights,
         "weights/zero": sum(float((weight == 0).sum()) for weight in weights) / n_weights,
         "weights/norm": float(torch.stack([weight.square().sum() for weight in weights]).sum().sqrt()),
     }
     if isinstance(network.get_submodule(names[0].rpartition(".")[0]), nn.Linear):
-        found["weights/features_used"] = float((~small[0]).any(dim=0).sum())
-    return found
+        figures["weights/features_used"] = float((~small[0]).any(dim=0).sum())
+    return figures
 
 
 def _near_zero(weight: Tensor) -> Tensor:

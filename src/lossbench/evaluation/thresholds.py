@@ -14,9 +14,9 @@ from lossbench.evaluation.catalogue import TUNED
 def tune(target: ArrayLike, positive_prob: ArrayLike) -> dict[str, float]:
     """Return, for every metric of `TUNED`, the threshold t with its best value for the decision ``positive_prob > t``.
 
-    Exact: every split of the distinct values is tried, and t lies midway between the two neighbours that it
-    separates (towards 0 or 1 outside them; -1 where even a probability of 0 has to be positive). Among
-    equally good splits (within 1e-12) the one whose t is nearest to .5 is taken, then the lower.
+    Exact: every cut between distinct values is tried, and t lies midway between the two values beside it (between the
+    outermost value and 0 or 1 at the ends; -1 where even a probability of 0 is positive). Among equally good cuts
+    (within 1e-12) the one nearest to .5 is taken, then the lower.
 
     Parameters
     ----------
@@ -55,15 +55,15 @@ def tune(target: ArrayLike, positive_prob: ArrayLike) -> dict[str, float]:
     cut = np.where(cut < upper, cut, lower)  # neighbouring floats have nothing between them
     if distinct[0] == 0:
         cut[0] = -1.0
-    found: dict[str, float] = {}
+    best_thresholds: dict[str, float] = {}
     for metric in TUNED:
         score = _score(metric, n_positive - missed, n_negative - negatives_below, n_positive, n_negative)
         best = np.flatnonzero(score >= score.max() - 1e-12)  # none where the metric is NaN
-        found[metric] = float(cut[best[np.argmin(np.abs(cut[best] - 0.5))]]) if len(best) else float("nan")
-    return found
+        best_thresholds[metric] = float(cut[best[np.argmin(np.abs(cut[best] - 0.5))]]) if len(best) else float("nan")
+    return best_thresholds
 
 
-def at(target: ArrayLike, positive_prob: ArrayLike, thresholds: Mapping[str, float]) -> dict[str, float]:
+def score_at(target: ArrayLike, positive_prob: ArrayLike, thresholds: Mapping[str, float]) -> dict[str, float]:
     """Return metrics of `TUNED`, each for the decision ``positive_prob > its threshold``; NaN where undefined.
 
     A threshold of NaN, which `tune` returns for rows that cannot tune it, gives NaN.
@@ -75,20 +75,20 @@ def at(target: ArrayLike, positive_prob: ArrayLike, thresholds: Mapping[str, flo
 
     Examples
     --------
-    >>> at([0, 0, 1, 1], [0.1, 0.4, 0.3, 0.6], {"accuracy": 0.35})
+    >>> score_at([0, 0, 1, 1], [0.1, 0.4, 0.3, 0.6], {"accuracy": 0.35})
     {'accuracy': 0.5}
     """
     positive, prob = _checked(target, positive_prob)
     of_positives = prob[positive]
     n_positive, n_negative = len(of_positives), len(prob) - len(of_positives)
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for metric, threshold in thresholds.items():
         if metric not in TUNED:
             raise ValueError(f"a threshold is for one of {', '.join(TUNED)}, got {metric!r}")
         hits = np.count_nonzero(of_positives > threshold)
         counts = np.asarray([hits]), np.asarray([np.count_nonzero(prob > threshold) - hits]), n_positive, n_negative
-        found[metric] = float("nan") if np.isnan(threshold) else float(_score(metric, *counts)[0])
-    return found
+        values[metric] = float("nan") if np.isnan(threshold) else float(_score(metric, *counts)[0])
+    return values
 
 
 def _checked(target: ArrayLike, positive_prob: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:

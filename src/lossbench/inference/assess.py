@@ -1,4 +1,4 @@
-"""A trained model judged on labelled rows that it has never seen, with all that validation fixed left as it is."""
+"""A trained model's metrics on new labelled rows; thresholds and calibration stay as validation set them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lossbench.data.tables.parsing import as_text
 from lossbench.errors import DataError
-from lossbench.evaluation.evaluation import figures, figures_at
+from lossbench.evaluation.evaluation import evaluate_at_thresholds, evaluate_rows
 from lossbench.inference.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What a model is worth on some rows.
+    """A model's metrics on some rows.
 
     Attributes
     ----------
@@ -42,12 +42,12 @@ class Assessment:
 def assess(
     predictor: Predictor, tables: Iterable[pd.DataFrame], target: str, collection: MetricCollection | None = None
 ) -> Assessment:
-    """Score labelled rows; only scores and labels are held, so the table may be larger than memory.
+    """Return a model's metrics on labelled rows, of which only scores and labels are held in memory.
 
     Parameters
     ----------
-    pieces
-        Tables of raw columns and the target.
+    tables
+        Of raw columns and the target, block by block.
     target
         The column of true classes.
     collection
@@ -56,7 +56,7 @@ def assess(
     Raises
     ------
     DataError
-        For a column that is missing, a label that training had not, no rows.
+        For a column that is missing, a label that training did not have, or no rows.
     """
     scores, labels, rows = [], [], 0
     for table in tables:
@@ -67,8 +67,8 @@ def assess(
         raise DataError("the table has no rows to evaluate")
     all_scores, target_index = np.concatenate(scores), np.concatenate(labels)
     posteriors, task = predictor.posterior(all_scores), predictor.task
-    metrics, undefined = figures(target_index, predictor.probs(all_scores), posteriors, task, collection)
-    tuned, untuned = figures_at(predictor.thresholds, target_index, posteriors, task)
+    metrics, undefined = evaluate_rows(target_index, predictor.probs(all_scores), posteriors, task, collection)
+    tuned, untuned = evaluate_at_thresholds(predictor.thresholds, target_index, posteriors, task)
     counts = np.bincount(target_index, minlength=task.n_classes).tolist()
     return Assessment(metrics | tuned, undefined | untuned, dict(zip(task.class_names, counts, strict=True)))
 

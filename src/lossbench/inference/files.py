@@ -25,7 +25,7 @@ class Writer(Protocol):
 
 @contextmanager
 def writing(path: Path) -> Iterator[Writer]:
-    """Write a CSV or Parquet file piece by piece; it is there once all of it is, and nothing is left of a part.
+    """Write a CSV or Parquet file block by block; it appears when it is complete, and an unfinished one is removed.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def _csv_writer(path: Path) -> Iterator[Writer]:
 
 
 def lines(file: TextIO) -> Writer:
-    """Return what writes tables as CSV into an open file, the header once."""
+    """Return a writer of tables as CSV into an open file, with one header."""
     state = {"header": True}
 
     def write(frame: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ from sklearn.inspection import permutation_importance
 
 from lossbench.errors import UserError
 from lossbench.evaluation import metrics
-from lossbench.evaluation.catalogue import direction, names_for, names_from
+from lossbench.evaluation.catalogue import direction_of, names_for, names_from
 from lossbench.inference.predictor import Floats, Predictor
 
 # Rows that columns are permuted in, at most; each is scored once for every column and repeat.
@@ -81,7 +81,7 @@ def explain(
     judge = _Judge(predictor, metric)
     value = judge.value(judge.predict(parsed), target)
     if np.isnan(value):
-        reason = metrics.undefined(target, predictor.task.n_classes, predictor.task.class_names).get(metric)
+        reason = metrics.explain_undefined(target, predictor.task.n_classes, predictor.task.class_names).get(metric)
         raise UserError(f"{metric} is undefined on these rows: {reason}")
     result = permutation_importance(
         judge,
@@ -117,7 +117,7 @@ class _Judge:
         return float(metrics.compute(target, probs[None], (self.metric,))[self.metric][0])
 
     def score(self, _: Any, parsed: pd.DataFrame, target: NDArray[np.int64]) -> float:
-        sign = 1 if direction(self.metric) == "max" else -1
+        sign = 1 if direction_of(self.metric) == "max" else -1
         return sign * self.value(self.predict(parsed), target)
 
 

@@ -34,7 +34,7 @@ THRESHOLD = TUNED[0]
 
 
 class Predictor:
-    """What a ``model.pt`` says, ready to predict; it needs torch, numpy, pandas and scikit-learn, and no training code.
+    """The model of a ``model.pt``, ready to predict, without any training code.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Predictor:
     Attributes
     ----------
     task
-        Classes, and what training said about them.
+        Classes and their counts in training.
     preprocessing
         The raw columns that are needed, and what becomes of them.
     thresholds
@@ -131,7 +131,7 @@ class Predictor:
         return self.scores_of_parsed(self.preprocessing.parsed(frame, first_row), first_row)
 
     def scores_of_parsed(self, parsed: pd.DataFrame, first_row: int = 1) -> Floats:
-        """Return the same of columns that the preprocessing has parsed already."""
+        """Return the network's raw scores of columns that the preprocessing has parsed already."""
         x = self.preprocessing.encode(parsed, first_row)
         return scores_of(self.network, x) if len(x) else np.zeros((0, self.task.n_scores))
 
@@ -153,7 +153,7 @@ class Predictor:
         return (posteriors[:, 1] > threshold).astype(np.int64)
 
     def predict(self, frame: pd.DataFrame, threshold: str | float | None = None, *, first_row: int = 1) -> pd.DataFrame:
-        """Return what the model says of raw rows, with the index of ``frame``.
+        """Return label, probabilities and scores of raw rows, with the index of ``frame``.
 
         Columns: ``label`` (a class name), ``probability_<class>`` for every class (the posterior), and ``score``, for
         more than two classes ``score_<class>`` (raw, before any link).

@@ -1,4 +1,4 @@
-"""Parts of a trained model out of the config that its file holds, without running what the file could name."""
+"""Build a model's parts from the config in its file, without running whatever the file may name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models that exist elsewhere, built by telling them how many inputs and outputs they need."""
+"""Models from other packages, built with the task's number of inputs and outputs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from lossbench.objective.loss import Loss
 from lossbench.objective.objective import Objective
 from lossbench.randomness import seeded
 
-# Layers that take every number by itself, so that it is all one to them where features and rows lie.
+# Layers that act on each number alone, so that the order of the axes does not matter to them.
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh)
 
 
@@ -61,7 +61,7 @@ def walks_its_layers(network: nn.Module) -> bool:
 
 @torch.no_grad()
 def scores_of(network: nn.Module, x: NDArray[np.float64], rows: int = 4096) -> NDArray[np.float64]:
-    """Return the scores of all rows in evaluation mode as float64, so many at a time that they stay in the caches."""
+    """Return the scores of all rows in evaluation mode as float64, in blocks that fit the caches."""
     floating = (tensor for tensor in chain(network.parameters(), network.buffers()) if tensor.is_floating_point())
     first = next(floating, torch.empty(0))
     layers = _narrow(network)
@@ -81,7 +81,7 @@ def scores_of(network: nn.Module, x: NDArray[np.float64], rows: int = 4096) -> N
 
 
 def _narrow(network: nn.Module) -> list[nn.Module] | None:
-    """Return the layers of a network that is faster by columns; None of any other."""
+    """Return the layers of a network that runs faster with features before rows, or None."""
     if not walks_its_layers(network):
         return None
     body, head = network.get_submodule("body"), network.get_submodule("head")

@@ -85,9 +85,9 @@ class Loss(nn.Module, ABC):
         return not self.kinks
 
     def bind(self, task: Task) -> None:
-        """Meet the task, once, before parameters are collected.
+        """Check that this loss can serve the task, and make the buffers that depend on it.
 
-        A leaf checks here that it can serve the task and makes the buffers that need it.
+        Called once, before parameters are collected.
 
         Raises
         ------

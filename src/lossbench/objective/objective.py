@@ -26,7 +26,7 @@ class Objective(nn.Module):
     loss, weighting, regularizers
         Fresh instances; they are bound to the task here, once. Regularizers by the name of their term.
     task
-        What the training split says.
+        Classes and priors of the training split.
     allow_double
         Permit a weighting beside a loss that weighs classes already.
 
@@ -105,7 +105,7 @@ class Objective(nn.Module):
         return None if self.weighting.neutral else self.weighting.in_force
 
     def at_epoch(self, epoch: int) -> None:
-        """Tell the schedules the epoch, from 0, before its first step."""
+        """Set the epoch, from 0, that weighting and penalties are scheduled by, before its first step."""
         self.weighting.at_epoch(epoch)
         for part in self._penalties().values():
             part.at_epoch(epoch)
@@ -190,7 +190,7 @@ class Objective(nn.Module):
 
 
 def reported_terms(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the terms that a history tells: without penalties the objective is the loss, and is not told twice.
+    """Return the terms that a history keeps; without penalties the objective equals the loss and is left out.
 
     >>> list(reported_terms({"loss": torch.ones(()), "objective": torch.ones(())}))
     ['loss']

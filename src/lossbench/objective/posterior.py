@@ -72,7 +72,9 @@ def class_posterior(
     class_weights: Tensor | None = None,
     sampling_rates: Tensor | None = None,
 ) -> Tensor:
-    """Return what `recover_posterior` does; of a proper loss, where nothing has to be undone, from its link.
+    """Return the class posterior: a proper loss's own probabilities where no weights or sampler have to be undone.
+
+    Else it is `recover_posterior`'s.
 
     >>> from lossbench.objective.losses.likelihood import Brier
     >>> class_posterior(Brier(), torch.zeros(1, 1))
@@ -153,7 +155,7 @@ def _with_sum(slopes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _least(slopes: Tensor) -> Tensor:
-    """Return the same where the least is not 0: no truth makes these scores a minimum, and q is on a face.
+    """Return q (N, K) where the minimum is not 0: no posterior makes these scores a minimum, and q is on a face.
 
     With x = t q the problem min abs(S'x)^2 + (sum x - 1)^2 over x >= 0 has the same q, since its minimum over
     t grows with abs(S'q)^2. That is non-negative least squares, solved for all rows at once by block

@@ -1,4 +1,4 @@
-"""What a network said, seen through the link of the loss that trained it."""
+"""A network's scores, seen through the link of the loss that trained it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from lossbench.task import Task
 
 @dataclass(frozen=True)
 class Step:
-    """Everything that one training step knows.
+    """What a penalty may look at in one training step.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Regularizer(nn.Module, ABC):
         return type(self).__name__
 
     def bind(self, task: Task) -> None:
-        """Meet the task, once (RuntimeError when twice); CannotServe when it cannot be served."""
+        """Check that this regularizer can serve the task (CannotServe); called once (RuntimeError when twice)."""
         if self._task is not None:
             raise RuntimeError(f"{self.name} is bound to a task already")
         self._task = task

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lossbench.config import compose, labels
 from lossbench.config.identity import fingerprint, objective_fingerprint, parameters
 from lossbench.runs.settings import RunSettings
+from lossbench.tracking.schema import Tag, digest_tag, rows_tag, version_tag
 
 if TYPE_CHECKING:
     from lossbench.data.dataset import Dataset
@@ -79,17 +80,17 @@ def describe(config: Mapping[str, Any], settings: RunSettings, job: Job) -> Desc
         objective=objective,
         params=parameters(config),
         tags={
-            "lossbench.fingerprint": fingerprint(config),
-            "lossbench.identity": settings.job.identity,
-            "lossbench.objective_fingerprint": objective_fingerprint(config),
+            Tag.FINGERPRINT: fingerprint(config),
+            Tag.IDENTITY: settings.job.identity,
+            Tag.OBJECTIVE_FINGERPRINT: objective_fingerprint(config),
             **_tags_of_data(job.dataset),
-            "lossbench.seed": settings.seed,
-            "lossbench.fold": fold,
-            "lossbench.batch_order": job.batch_order,
-            "lossbench.job": settings.job.number,
-            "lossbench.overrides": settings.job.overrides,
-            "lossbench.resumed_from": settings.fit.resume_from,
-            "lossbench.alone": settings.job.alone,
+            Tag.SEED: settings.seed,
+            Tag.FOLD: fold,
+            Tag.BATCH_ORDER: job.batch_order,
+            Tag.JOB: settings.job.number,
+            Tag.OVERRIDES: settings.job.overrides,
+            Tag.RESUMED_FROM: settings.fit.resume_from,
+            Tag.ALONE: settings.job.alone,
             **environment(),
         },
         config=without_secrets(config),
@@ -110,11 +111,11 @@ def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
 def _tags_of_data(dataset: Dataset) -> dict[str, Any]:
     task = dataset.task
     return {
-        "lossbench.data": dataset.name,
-        "lossbench.seeds": dataset.seeds,
-        "lossbench.classes": json.dumps(task.class_names, ensure_ascii=False),
-        "lossbench.positive": task.class_names[1] if task.binary else None,
-        "lossbench.row_weights": _WEIGHED if dataset.train.weight is not None else None,
+        Tag.DATA: dataset.name,
+        Tag.SEEDS: dataset.seeds,
+        Tag.CLASSES: json.dumps(task.class_names, ensure_ascii=False),
+        Tag.POSITIVE: task.class_names[1] if task.binary else None,
+        Tag.ROW_WEIGHTS: _WEIGHED if dataset.train.weight is not None else None,
         **rows_tags(dataset),
     }
 
@@ -122,12 +123,12 @@ def _tags_of_data(dataset: Dataset) -> dict[str, Any]:
 def rows_tags(dataset: Dataset) -> dict[str, Any]:
     """Return how many rows each split has, and a digest of which rows the judged ones are."""
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
-    tags: dict[str, Any] = {f"lossbench.rows_{name}": len(rows) for name, rows in splits.items() if rows is not None}
+    tags: dict[str, Any] = {rows_tag(name): len(rows) for name, rows in splits.items() if rows is not None}
     for name in ("val", "test"):
         rows = splits[name]
         if rows is not None:
             # Sorted: a given split is shuffled by the seed, and its rows are the same ones for that.
-            tags[f"lossbench.{name}_digest"] = rows_digest(dataset, np.sort(rows.index))
+            tags[digest_tag(name)] = rows_digest(dataset, np.sort(rows.index))
     return tags
 
 
@@ -140,14 +141,14 @@ def rows_digest(dataset: Dataset, index: NDArray[np.int64]) -> str:
 @cache
 def environment() -> dict[str, str]:
     """Return the git commit of the current folder and the versions of what computes."""
-    versions = {f"version.{name}": version(name) for name in VERSIONED}
+    versions = {version_tag(name): version(name) for name in VERSIONED}
     try:
         commit = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=compose.project()
         )
     except (OSError, subprocess.CalledProcessError):  # no git, or no repository
         return versions
-    return {**versions, "mlflow.source.git.commit": commit.stdout.strip()}
+    return {**versions, Tag.COMMIT: commit.stdout.strip()}
 
 
 @lru_cache(1024)

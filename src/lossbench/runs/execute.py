@@ -13,10 +13,11 @@ from lossbench.errors import UserError
 from lossbench.evaluation.evaluation import Evaluation
 from lossbench.runs import engines
 from lossbench.runs.engines import Engine, Lightning, checkpoint_of
-from lossbench.runs.prepare import PlannedRun, plan_run, planned
+from lossbench.runs.prepare import PlannedRun, build_job, plan_run, planned
 from lossbench.runs.settings import read_settings
 from lossbench.runs.train import evaluate_with_torchmetrics, threads
 from lossbench.runs.validate import check_around
+from lossbench.tracking.schema import SELECTED_BY
 from lossbench.training.fit import Diverged, Fit
 from lossbench.training.job import Job
 
@@ -65,7 +66,7 @@ class Result:
     @property
     def score(self) -> float:
         """The selecting metric, on validation: what a sweeper may optimise. Never a test figure."""
-        return self.metrics[self.job.rule.metric or "val/auroc"]
+        return self.metrics[self.job.rule.metric or SELECTED_BY]
 
 
 @dataclass(frozen=True)
@@ -93,22 +94,27 @@ def complete(runs: Sequence[PlannedRun], engine: Engine, ended: Ended) -> list[O
         Called with what a recorded run left, or what broke it, as soon as its record has ended.
     """
     from lossbench.runs.record import start_record, store_of  # MLflow takes seconds to import
+    from lossbench.tracking.store.outbox import outbox_of
 
     store = store_of(runs[0].settings)
+    outbox = outbox_of(store)
     records: list[RunRecord | None] = []
     outcomes: list[Outcome | None] = []
     try:
-        for run in runs:
-            # A stack's runs show no more than their names before they end, so that their params can wait.
-            hold = not engine.reports_epochs
-            records.append(None if run.description is None else start_record(store, run, hold=hold))
+        with outbox.together():
+            for run in runs:
+                # A stack's runs show no more than their names before they end, so that their params can wait.
+                hold = not engine.reports_epochs
+                records.append(None if run.description is None else start_record(store, run, hold=hold))
         with threads(runs[0].settings.fit.threads):
-            for run, record, fitted in zip(runs, records, engine.train(runs, records), strict=True):
+            fits = engine.train(runs, records)
+        with threads(runs[0].settings.fit.threads), outbox.together():
+            for run, record, fitted in zip(runs, records, fits, strict=True):
                 outcomes.append(None if record is None else _finish(run, record, fitted, engine, ended))
     except BaseException as error:
         for record in records:
             if record is not None:
-                record.__exit__(type(error), error, error.__traceback__)
+                record.end_by(error)
         if not isinstance(error, Exception):
             raise
         rest = runs[len(outcomes) :]
@@ -128,7 +134,7 @@ def _finish(run: PlannedRun, record: RunRecord, fitted: Fit | Exception, engine:
         evaluation = engine.evaluate(run)
         finish_record(record, run, fitted, evaluation)
     except Exception as error:
-        record.__exit__(type(error), error, error.__traceback__)
+        record.end_by(error)
         return _failed(error, ended)
     result = Result(record.id, run.config, run.job, fitted, evaluation)
     ended(result)
@@ -211,9 +217,10 @@ def score_of(config: Mapping[str, Any] | DictConfig) -> float | dict[str, float]
     plain = _plain(config)
     if not read_settings(plain).job.trial:
         return run(plain).score
-    # The tuning keeps no checkpoints.
+    # A tuning keeps no checkpoints.
     plain["training"] = {**plain["training"], "resume_every": None}
-    trial = plan_run(plain)
+    settings = read_settings(plain)
+    trial = planned(build_job(settings), plain, settings, recorded=False)
     check_around(trial.settings, trial.job.dataset.task)
     (outcome,) = complete_trials([trial], Lightning())
     if outcome.error is not None:

@@ -17,13 +17,14 @@ from lossbench.inference.importance import Explained, explain
 from lossbench.inference.predictor import Predictor
 from lossbench.inference.rebuild import rebuild
 from lossbench.runs.description import rows_digest, rows_tags
-from lossbench.tracking.models import Found, model_of
+from lossbench.tracking.models import ChosenRun, read_model
+from lossbench.tracking.schema import SELECTED_BY, digest_tag, name_of
 
 if TYPE_CHECKING:
     from lossbench.tracking.store.open import Store
 
 
-def explain_run(store: Store, found: Found, *, metric: str | None = None, trust: bool = False) -> dict[str, Any]:
+def explain_run(store: Store, chosen: ChosenRun, *, metric: str | None = None, trust: bool = False) -> dict[str, Any]:
     """Explain a run on its test split, in plain containers.
 
     Parameters
@@ -36,23 +37,24 @@ def explain_run(store: Store, found: Found, *, metric: str | None = None, trust:
     UserError
         Where the data cannot be drawn again, or is not what it was.
     """
-    predictor = Predictor.load(io.BytesIO(model_of(store, found)), f"the model of run {found.run_id}", trust=trust)
-    tags = store.client.get_run(found.run_id).data.tags
-    split, parsed, target = held_out(predictor, tags, trust=trust)
-    return described(found, split, explain(predictor, parsed, target, metric or selected_by(predictor)))
+    predictor = Predictor.load(
+        io.BytesIO(read_model(store, chosen.run)), f"the model of run {chosen.run_id}", trust=trust
+    )
+    split, parsed, target = draw_held_out(predictor, chosen.run.tags, trust=trust)
+    return describe(chosen, split, explain(predictor, parsed, target, metric or selected_by(predictor)))
 
 
 def selected_by(predictor: Predictor) -> str:
     """Return the metric by which a run's epoch was selected, without its split."""
-    return str(predictor.config["select"]["metric"] or "val/auroc").removeprefix("val/")
+    return name_of(str(predictor.config["select"]["metric"] or SELECTED_BY))
 
 
-def described(found: Found, split: str, explained: Explained) -> dict[str, Any]:
+def describe(chosen: ChosenRun, split: str, explained: Explained) -> dict[str, Any]:
     """Return an explanation as the record keeps it and the report reads it."""
     return {
-        "run_id": found.run_id,
-        "run": found.name,
-        "reason": found.reason,
+        "run_id": chosen.run_id,
+        "run": chosen.name,
+        "reason": chosen.reason,
         "split": split,
         "metric": explained.metric,
         "value": explained.value,
@@ -61,7 +63,7 @@ def described(found: Found, split: str, explained: Explained) -> dict[str, Any]:
     }
 
 
-def held_out(
+def draw_held_out(
     predictor: Predictor, tags: Mapping[str, str], *, trust: bool = False
 ) -> tuple[str, pd.DataFrame, NDArray[np.int64]]:
     """Return the name of a run's last split (test, else val), its parsed columns and its class indices."""
@@ -72,8 +74,8 @@ def held_out(
         dataset, draw = source.prepare(), source.draw()
     split, rows = ("test", dataset.test) if dataset.test is not None else ("val", dataset.val)
     # Older runs hold the digest of the rows in their order.
-    digests = {rows_tags(dataset)[f"lossbench.{split}_digest"], rows_digest(dataset, rows.index)}
-    if tags.get(f"lossbench.{split}_digest") not in digests:
+    digests = {rows_tags(dataset)[digest_tag(split)], rows_digest(dataset, rows.index)}
+    if tags.get(digest_tag(split)) not in digests:
         raise UserError(f"the data of {dataset.name!r} is no longer what the run was made from: name a table")
     x = draw.test[0] if split == "test" and draw.test is not None else draw.x
     if not isinstance(x, pd.DataFrame):

@@ -13,6 +13,7 @@ import numpy as np
 from lossbench.errors import UserError
 from lossbench.inference.predictor import Predictor
 from lossbench.inference.sources import copy_sources, requirements
+from lossbench.tracking.schema import Artifact
 
 if TYPE_CHECKING:
     from lossbench.tracking.models import Logged
@@ -59,7 +60,7 @@ def export(
             raise UserError(f"there is no file or folder {path} to ship with the model")
     parts = predictor.config["loss"], predictor.config["model"]
     with tempfile.TemporaryDirectory() as there:
-        file, sources = Path(there) / "model.pt", Path(there) / "code"
+        file, sources = Path(there) / Artifact.MODEL, Path(there) / "code"
         file.write_bytes(model)
         sources.mkdir()
         copy_sources(sources, code)

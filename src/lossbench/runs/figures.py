@@ -88,7 +88,7 @@ def _draw(axes: Axes, curve: Curve, name: str, index: int) -> None:
 def decision_regions(dataset: Dataset, predictions: pd.DataFrame) -> Figure:
     """Draw the training rows of two features over the regions in which each class is decided.
 
-    ``predictions`` is what :func:`lossbench.evaluation.row_table.predictions` returned, with its grid.
+    ``predictions`` is what :func:`lossbench.evaluation.row_table.build_row_table` returned, with its grid.
     """
     grid = predictions[predictions["split"] == "grid"]
     scores = grid[[str(column) for column in grid if str(column).startswith("score_")]].to_numpy()

@@ -15,7 +15,7 @@ from lossbench.data.dataset import Dataset
 from lossbench.data.order import plan_batches
 from lossbench.data.source import Source
 from lossbench.errors import UserError
-from lossbench.evaluation.catalogue import direction, names_for
+from lossbench.evaluation.catalogue import direction_of, names_for
 from lossbench.models.forward import attach_head, scores_of
 from lossbench.models.initial import build
 from lossbench.models.network import Network
@@ -61,9 +61,8 @@ def plan_run(config: Mapping[str, Any]) -> PlannedRun:
 def planned(job: Job, config: Mapping[str, Any], settings: RunSettings, *, recorded: bool = True) -> PlannedRun:
     """Return the run of a job that was built from this config, whose settings these are.
 
-    ``recorded`` is False for a job that is trained along with others of its stack; a trial is never recorded.
+    ``recorded`` is False for a trial, and for a job that is trained along with others of its stack.
     """
-    recorded = recorded and not settings.job.trial
     return PlannedRun(job, settings, dict(config), describe(config, settings, job) if recorded else None)
 
 
@@ -193,5 +192,5 @@ def _rule(select: SelectSettings, task: Task) -> Rule:
     names = [f"val/{name}" for name in names_for(task.n_classes, per_epoch=True)]
     if str(metric).startswith("val/") and metric not in names:
         raise ValueError(f"select.metric is one of {', '.join(names)}, got {metric!r}")
-    maximize = str(metric).startswith("val/") and direction(str(metric)) == "max"
+    maximize = str(metric).startswith("val/") and direction_of(str(metric)) == "max"
     return Rule(metric, maximize, select.patience, select.min_delta)

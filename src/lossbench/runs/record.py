@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from lossbench.errors import UserError
-from lossbench.evaluation.row_table import predictions
-from lossbench.evaluation.sparsity import sparsity
+from lossbench.evaluation.row_table import build_row_table
+from lossbench.evaluation.sparsity import measure_sparsity
 from lossbench.inference import model_file
 from lossbench.models.forward import scores_of
 from lossbench.runs.prepare import PlannedRun
 from lossbench.runs.settings import RunSettings
 from lossbench.tracking import row_tables
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.schema import Artifact, Role, figure_path
 from lossbench.tracking.store.outbox import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def start_record(store: Store, run: PlannedRun, *, hold: bool = False) -> RunRec
     record = RunRecord.start(
         store,
         about.name,
-        role="run",
+        role=Role.RUN,
         params=about.params,
         tags=about.tags,
         parent=run.settings.job.parent,
@@ -60,10 +61,10 @@ def start_record(store: Store, run: PlannedRun, *, hold: bool = False) -> RunRec
         hold=hold,
     )
     try:
-        record.artifacts.text(about.config_yaml, "config.yaml")
+        record.artifacts.text(about.config_yaml, Artifact.CONFIG)
         _record_data(record, run.job.dataset, about.source)
     except BaseException as error:
-        record.__exit__(type(error), error, error.__traceback__)
+        record.end_by(error)
         raise
     return record
 
@@ -105,19 +106,19 @@ def finish_record(record: RunRecord, run: PlannedRun, fitted: Fit, evaluation: E
     assert run.description is not None
     tracking, job = run.settings.tracking, run.job
     if tracking.predictions != 0 or tracking.figures:
-        table = predictions(job.dataset, evaluation, lambda x: scores_of(job.network, x), tracking.predictions)
+        table = build_row_table(job.dataset, evaluation, lambda x: scores_of(job.network, x), tracking.predictions)
     if tracking.predictions != 0:
         row_tables.keep(record, run.settings.job.sweep, tracking.mlruns, table)
     model = model_file.dump(
         run.description.config, job.dataset, job.network, job.objective, evaluation, fitted.selected_epoch
     )
-    record.artifacts.bytes(model, "model.pt")
+    record.artifacts.bytes(model, Artifact.MODEL)
     if tracking.export:
         from lossbench.runs.export import export  # it imports what serves models, which takes seconds
 
         export(store_of(run.settings), record.id, model)
     if evaluation.undefined:
-        record.artifacts.json(evaluation.undefined, "undefined.json")
+        record.artifacts.json(evaluation.undefined, Artifact.UNDEFINED)
     if tracking.figures:
         _draw_figures(record, job, fitted, evaluation, table.to_pandas())
     record.finish(_final_figures(job, fitted, evaluation))
@@ -129,7 +130,7 @@ def _final_figures(job: Job, fitted: Fit, evaluation: Evaluation) -> dict[str, f
     return {
         **training,
         **evaluation.metrics,
-        **sparsity(job.network),
+        **measure_sparsity(job.network),
         **{f"threshold/{name}": value for name, value in evaluation.thresholds.items()},
         # A metric, not a tag: known at the end only, where tags would cost a session of the database, and their
         # mean over an objective's runs says how often its posterior did not stand.
@@ -150,4 +151,4 @@ def _draw_figures(record: RunRecord, job: Job, fitted: Fit, evaluation: Evaluati
     if (table["split"] == "grid").any():
         drawn["decision_regions"] = figures.decision_regions(job.dataset, table)
     for name, figure in drawn.items():
-        record.artifacts.bytes(figures.png(figure), f"figures/{name}.png")
+        record.artifacts.bytes(figures.png(figure), figure_path(f"{name}.png"))

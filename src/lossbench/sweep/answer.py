@@ -12,16 +12,17 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from lossbench.comparison.leaderboard import Leaderboard, leaderboard
+from lossbench.comparison.leaderboard import Leaderboard, build_leaderboard
 from lossbench.comparison.pairs import LABEL, jobs_of, keys_of_added, labelled
 from lossbench.comparison.report import render
-from lossbench.comparison.report.budgets import Tuning, joined, with_budgets
+from lossbench.comparison.report.budgets import Tuning, join_tunings, with_budgets
 from lossbench.evaluation.catalogue import BESIDE, from_text
 from lossbench.tracking import read, ui
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.schema import JUDGED_BY, Artifact, Tag
+from lossbench.tracking.search import read_run
 from lossbench.tracking.store.open import Store
 
-_ADDED = "lossbench.added_metrics"
 _SAME_TABLE = (
     "tuning saw other splits of the same table, whose training and validation rows may be judged here: every objective "
     "gains by that alike, and is a little flattered beside one that was not tuned"
@@ -99,34 +100,36 @@ def answer(
     by
         What is compared: ``objective`` or names of params.
     """
-    tags_of_sweeps = [store.client.get_run(sweep).data.tags for sweep in sweeps]
+    tags_of_sweeps = [read_run(store, sweep).tags for sweep in sweeps]
     tags = tags_of_sweeps[0] if sweeps else {}
-    added = {name: facts for tags in tags_of_sweeps for name, facts in from_text(tags.get(_ADDED, "{}")).items()}
+    added = {
+        name: facts for each in tags_of_sweeps for name, facts in from_text(each.get(Tag.ADDED_METRICS, "{}")).items()
+    }
     found = [read.runs(store, sweep, filter=filter) for sweep in sweeps or (None,)]
     runs = pd.concat([part for part in found if len(part)], ignore_index=True) if any(map(len, found)) else found[0]
     if jobs_of(runs).empty:
         return None
-    told = tags.get("lossbench.metric", "test/auroc")
+    told = tags.get(Tag.METRIC, JUDGED_BY)
     judged, note = _judged(runs, metric or told, given=metric is not None)
     split = judged.split("/", 1)[0]
     beside = [*(f"{split}/{name}" for name in BESIDE), *keys_of_added(runs, split, added)]
     # What a sweep was told of its own metric holds for no other.
     of_told = tags if judged.split("/", 1)[-1] == told.split("/", 1)[-1] else {}
-    region = of_told.get("lossbench.rope")
-    board = leaderboard(
+    region = of_told.get(Tag.ROPE)
+    board = build_leaderboard(
         runs,
         judged,
         by=by,
         baseline=baseline or _baseline(runs, tags, by),
         show=beside,
-        better=better or of_told.get("lossbench.direction"),
+        better=better or of_told.get(Tag.DIRECTION),
         rope=float(region) if rope is None and region is not None else rope,
         added=added,
     )
     board = replace(board, notes=(*board.notes, *note))
     left_out = [entry for sweep in sweeps for entry in read.left_out(store, sweep)]
     tunings = [_tuning(store, sweep) for sweep in sweeps]
-    tuning = joined([each for each in tunings if each is not None])
+    tuning = join_tunings([each for each in tunings if each is not None])
     if tuning is not None:
         jobs = labelled(jobs_of(runs), by)
         board = with_budgets(board, tuning, dict(zip(jobs["objective"], jobs[LABEL], strict=True)))
@@ -136,8 +139,8 @@ def answer(
 
 
 def _tuning(store: Store, sweep: str) -> Tuning | None:
-    uri = store.client.get_run(sweep).info.artifact_uri
-    document, trials = (read_artifact(store, sweep, uri, name) for name in ("tuning.json", "trials.csv"))
+    uri = read_run(store, sweep).artifact_uri
+    document, trials = (read_artifact(store, sweep, uri, name) for name in (Artifact.TUNING, Artifact.TRIALS))
     if document is None or trials is None:
         return None
     return Tuning.read(json.loads(document), pd.read_csv(io.BytesIO(trials)))
@@ -145,7 +148,7 @@ def _tuning(store: Store, sweep: str) -> Tuning | None:
 
 def _baseline(runs: pd.DataFrame, tags: Mapping[str, str], by: Sequence[str]) -> str | None:
     """Return the baseline that a sweep was told, unless another comparison has no such label."""
-    told = tags.get("lossbench.baseline")
+    told = tags.get(Tag.BASELINE)
     return told if told in set(labelled(jobs_of(runs), by)[LABEL]) else None
 
 
@@ -162,4 +165,4 @@ def _judged(runs: pd.DataFrame, metric: str, given: bool) -> tuple[str, list[str
 
 def chart_link(store: Store, sweep: str, found: Answer) -> str:
     """Return the link that opens MLflow's chart view of the sweep's objectives, best first."""
-    return ui.chart(store, sweep, found.leaderboard.metric, found.leaderboard.direction)
+    return ui.chart_url(store, sweep, found.leaderboard.metric, found.leaderboard.direction)

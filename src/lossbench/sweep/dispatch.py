@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -20,21 +21,35 @@ from lossbench.sweep.jobs import LeftOut, PlannedJob, check_jobs, names_of_data
 from lossbench.sweep.lifecycle import SweepFailed, recorded
 from lossbench.sweep.progress import overall_bar
 from lossbench.sweep.reference_runs import distinct_data, record_references
-from lossbench.sweep.resume import Earlier, deliver_waiting, look_back, show_plan
-from lossbench.sweep.tuned_jobs import finish_tuning, in_best_setting, tuned
+from lossbench.sweep.resume import Resumed, deliver_waiting, find_resumed, show_plan
+from lossbench.sweep.settings import SweepSettings
+from lossbench.sweep.tuned_jobs import apply_best_settings, finish_tuning, tune_objectives
 from lossbench.sweep.workforce import Workforce
+from lossbench.tracking.schema import SELECTED_BY, Artifact, Tag
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.plugins.launcher import Launcher
 
+    from lossbench.sweep.answer import Answer
     from lossbench.sweep.tuning.plan import Plan
     from lossbench.tracking.sweep import SweepRecord
 
 
-def run_sweep(
+@dataclass(frozen=True)
+class FinishedSweep:
+    """How the jobs of a sweep ended, one batch of them as Hydra's sweepers return it, and what they say together.
+
+    A dry run has neither.
+    """
+
+    batches: list[Sequence[JobReturn]]
+    answer: Answer | None
+
+
+def run_jobs(
     grids: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader, launcher: Launcher
-) -> list[Sequence[JobReturn]]:
+) -> FinishedSweep:
     """Run every combination of the overrides and end in a leaderboard.
 
     Parameters
@@ -45,11 +60,6 @@ def run_sweep(
         The sweep's own composed config.
     loader, launcher
         Hydra's, set up.
-
-    Returns
-    -------
-    list
-        One batch of job returns, as Hydra's sweepers do.
 
     Raises
     ------
@@ -68,11 +78,10 @@ def run_sweep(
 
 def _run(
     combinations: Sequence[Sequence[str]], config: DictConfig, loader: ConfigLoader, workforce: Workforce
-) -> list[Sequence[JobReturn]]:
+) -> FinishedSweep:
     configs = compose_all(combinations, config, loader)
 
     from lossbench.tracking.store.open import import_for, open_store
-    from lossbench.tracking.sweep import NAMES_OF_DATA
     from lossbench.tracking.unfinished import repair
 
     tracking = read_tracking(configs[0])
@@ -84,20 +93,20 @@ def _run(
     # Meanwhile: MLflow takes half a second to make a new one.
     store = open_store(tracking.mlruns, tracking.uri, tracking.experiment)
     jobs, left_out, files, names = checked.result()
-    shared = jobs[0].config
     tuning = _tuning(jobs, config, loader)
     name = config.hydra.runtime.choices.get("comparison") or labels.sweep_name([job.config for job in jobs])
     console, tunings = Console(), []
-    if shared["sweep"]["dry_run"]:
-        show_plan(store, look_back(store, jobs), jobs, console)
-        return []
+    if SweepSettings.read(jobs[0].config).dry_run:
+        show_plan(store, find_resumed(store, jobs), jobs, console)
+        return FinishedSweep([], None)
     deliver_waiting(store, console)
     repair(store)
-    with recorded(store, str(name), jobs, left_out, console) as (record, earlier):
-        record.artifacts.json(names, NAMES_OF_DATA)
+    with recorded(store, str(name), jobs, left_out, console) as sweep:
+        record, earlier = sweep.record, sweep.resumed
+        record.artifacts.json(names, Artifact.NAMES_OF_DATA)
         if tuning is not None:
-            tunings = tuned(tuning, store, record, workforce.launch, config.hydra.sweep.dir, console)
-            jobs = in_best_setting(tunings, jobs, config, loader)
+            tunings = tune_objectives(tuning, store, record, workforce.launch, config.hydra.sweep.dir, console)
+            jobs = apply_best_settings(tunings, jobs, config, loader)
         todo = earlier.todo(jobs)
         # Begun first, so that no process waits for the last job of another before it does its part.
         data = distinct_data([job.config for job in jobs])
@@ -117,7 +126,8 @@ def _run(
             )
     if tunings:
         finish_tuning(tunings, record.id)
-    return [[returns.get(index) or _kept(job, earlier) for index, job in enumerate(jobs)]]
+    batch = [returns.get(index) or _kept(job, earlier) for index, job in enumerate(jobs)]
+    return FinishedSweep([batch], sweep.answer)
 
 
 def _check(
@@ -142,7 +152,7 @@ def _require_unchanged(files: Mapping[str, str]) -> None:
 
 
 def _launch(
-    jobs: Sequence[PlannedJob], todo: Sequence[int], record: SweepRecord, earlier: Earlier, workforce: Workforce
+    jobs: Sequence[PlannedJob], todo: Sequence[int], record: SweepRecord, earlier: Resumed, workforce: Workforce
 ) -> dict[int, JobReturn]:
     """Have the launcher run the jobs that are to do, and return how each ended, by its index among all."""
     values = [_values_of(job, record, earlier.checkpoint(job)) for job in jobs]
@@ -151,26 +161,26 @@ def _launch(
     return dict(zip(todo, workforce.launch(overrides, configs, todo), strict=True))
 
 
-def _kept(job: PlannedJob, earlier: Earlier) -> JobReturn:
+def _kept(job: PlannedJob, earlier: Resumed) -> JobReturn:
     """Return what a job of the earlier command ended with."""
-    run = earlier.standing.finished.get(job.identity)
+    run = earlier.progress.finished.get(job.identity)
     kept = JobReturn(overrides=list(job.overrides))
     if run is None:
         kept.status = JobStatus.FAILED
-        failed = earlier.standing.failed[job.identity]
-        kept.return_value = RuntimeError(failed.data.tags.get("lossbench.error", "it failed"))
+        failed = earlier.progress.failed[job.identity]
+        kept.return_value = RuntimeError(failed.tags.get(Tag.ERROR, "it failed"))
     else:
         kept.status = JobStatus.COMPLETED
-        kept.return_value = run.data.metrics.get(job.config["select"]["metric"] or "val/auroc")
+        kept.return_value = run.metrics.get(job.config["select"]["metric"] or SELECTED_BY)
     return kept
 
 
 def _tuning(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader) -> Plan | None:
     if not jobs[0].config.get("tuning"):
         return None
-    from lossbench.sweep.tuning.plan import plan
+    from lossbench.sweep.tuning.plan import plan_tuning
 
-    return plan(jobs, config, loader)
+    return plan_tuning(jobs, config, loader)
 
 
 def _values_of(job: PlannedJob, record: SweepRecord, checkpoint: str | None) -> dict[str, Any]:

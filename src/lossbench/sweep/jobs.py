@@ -12,7 +12,7 @@ from lossbench.config import digests
 from lossbench.config.identity import REPLICATE_KEYS, fingerprint, objective_fingerprint
 from lossbench.config.labels import objective_labels
 from lossbench.errors import CannotServe, UserError
-from lossbench.evaluation.catalogue import AddedMetric, direction, rope
+from lossbench.evaluation.catalogue import AddedMetric, direction_of, rope_of
 
 if TYPE_CHECKING:
     from lossbench.data.dataset import Dataset
@@ -143,11 +143,11 @@ def compared(jobs: Sequence[PlannedJob], labels: Sequence[str]) -> list[str]:
 
 
 def _check_comparison(compare: dict[str, Any], labels: Sequence[str], added: Mapping[str, AddedMetric]) -> None:
-    rope("", compare["rope"])
+    rope_of("", compare["rope"])
     if not isinstance(compare["metric"], str | None):
         raise UserError(f"compare.metric is the name of a metric, or null, got {compare['metric']!r}")
     if compare["metric"] is not None:
-        direction(compare["metric"], compare["direction"], added)
+        direction_of(compare["metric"], compare["direction"], added)
     # The shipped default may be absent from a sweep; another baseline was named by a person.
     if compare["baseline"] not in (None, "cross_entropy", *labels):
         raise UserError(f"compare.baseline is one of {', '.join(dict.fromkeys(labels))}, got {compare['baseline']!r}")

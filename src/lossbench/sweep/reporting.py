@@ -18,19 +18,17 @@ from lossbench.config import compose
 from lossbench.errors import UserError
 from lossbench.sweep.answer import Answer, chart_link
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.schema import Artifact, Tag, figure_path, package_of
+from lossbench.tracking.search import RunRow, read_run
 from lossbench.tracking.store import address
-from lossbench.tracking.sweep import NAMES_OF_DATA
 
 if TYPE_CHECKING:
     from lossbench.comparison.report.evidence import Evidence
     from lossbench.comparison.report.page import Report
-    from lossbench.tracking.store.client import Run
     from lossbench.tracking.store.open import Store
     from lossbench.tracking.sweep import SweepRecord
 
 _log = logging.getLogger(__name__)
-REPORT, HISTORY = "report.html", "history.csv"
-EXPLANATION = "explanation.json"
 
 
 def keep_report(store: Store, record: SweepRecord, found: Answer, *, explain: bool) -> Answer:
@@ -44,9 +42,9 @@ def keep_report(store: Store, record: SweepRecord, found: Answer, *, explain: bo
             _keep_explanation(store, record)
         made = make_report(store, found, [record.id])
         place = save(made, report_path(store, [record.id], found))
-        record.artifacts.file(place, REPORT)
+        record.artifacts.file(place, Artifact.REPORT)
         for picture in made.pictures:
-            record.artifacts.bytes(picture.file, f"figures/{picture.name}.svg")
+            record.artifacts.bytes(picture.file, figure_path(f"{picture.name}.svg"))
     except Exception as error:
         _log.warning("the report could not be made (%s: %s): lossbench compare --format html tries again",
                      type(error).__name__, error)  # fmt: skip
@@ -62,16 +60,16 @@ def make_report(store: Store, found: Answer, sweeps: Sequence[str], command: str
     command
         What reproduces the runs; None: what the sweeps recorded.
     """
-    from lossbench.comparison.report.page import About, report
+    from lossbench.comparison.report.page import About, build_page
 
-    known = [store.client.get_run(sweep) for sweep in sweeps]
-    tags = [run.data.tags for run in known]
-    names = [str(run.info.run_name) for run in known]
-    commands = list(dict.fromkeys(each["lossbench.command"] for each in tags if "lossbench.command" in each))
+    known = [read_run(store, sweep) for sweep in sweeps]
+    tags = [run.tags for run in known]
+    names = [run.name for run in known]
+    commands = list(dict.fromkeys(each[Tag.COMMAND] for each in tags if Tag.COMMAND in each))
     about = About(
         title=" and ".join(dict.fromkeys(names)) or f"runs of {store.experiment}",
         question=next((text for text in map(_question, commands) if text), ""),
-        sweeps=[f"{name} ({run.info.run_id})" for name, run in zip(names, known, strict=True)],
+        sweeps=[f"{name} ({run.id})" for name, run in zip(names, known, strict=True)],
         started=min(found.runs["start"]).strftime("%Y-%m-%d %H:%M UTC"),
         commands=[command] if command else commands,
         versions=_versions(store, found.runs),
@@ -80,7 +78,7 @@ def make_report(store: Store, found: Answer, sweeps: Sequence[str], command: str
         links=[chart_link(store, sweep, found) for sweep in sweeps],
         explanations=[said for run in known if (said := _explanation(store, run)) is not None],
     )
-    return report(_evidence(store, found, sweeps), about)
+    return build_page(_evidence(store, found, sweeps), about)
 
 
 def _keep_explanation(store: Store, record: SweepRecord) -> None:
@@ -90,13 +88,13 @@ def _keep_explanation(store: Store, record: SweepRecord) -> None:
 
     try:
         # A sweep trains what the user's own config names.
-        record.artifacts.json(explain_run(store, best_of(store, record.id), trust=True), EXPLANATION)
+        record.artifacts.json(explain_run(store, best_of(store, record.id), trust=True), Artifact.EXPLANATION)
     except UserError as error:
         _log.warning("compare.explain: %s", error)
 
 
-def _explanation(store: Store, sweep: Run) -> dict[str, Any] | None:
-    said = read_artifact(store, sweep.info.run_id, sweep.info.artifact_uri, EXPLANATION)
+def _explanation(store: Store, sweep: RunRow) -> dict[str, Any] | None:
+    said = read_artifact(store, sweep.id, sweep.artifact_uri, Artifact.EXPLANATION)
     return None if said is None else dict(json.loads(said))
 
 
@@ -109,7 +107,7 @@ def save(made: Report, path: Path) -> Path:
 
 def report_path(store: Store, sweeps: Sequence[str], found: Answer) -> Path:
     """Return where a report lies unless told otherwise: ``mlruns/reports/<sweep>-<id>-<metric>.html``."""
-    names = [str(store.client.get_run(sweep).info.run_name) for sweep in sweeps] or [store.experiment]
+    names = [read_run(store, sweep).name for sweep in sweeps] or [store.experiment]
     parts = [*names, *(sweep[:8] for sweep in sweeps), found.leaderboard.metric]
     return store.mlruns / "reports" / f"{re.sub(r'[^A-Za-z0-9_.]+', '-', '-'.join(parts))[:120].strip('-.')}.html"
 
@@ -117,22 +115,23 @@ def report_path(store: Store, sweeps: Sequence[str], found: Answer) -> Path:
 def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
     from lossbench.comparison.report.evidence import Evidence, Names
     from lossbench.comparison.report.row_curves import Predictions
-    from lossbench.tracking.row_tables import PREDICTIONS
 
     def history(run: str) -> pd.DataFrame | None:
-        data = read_artifact(store, run, f"{store.artifacts}/{run}/artifacts", HISTORY)
+        data = read_artifact(store, run, f"{store.artifacts}/{run}/artifacts", Artifact.HISTORY)
         return None if data is None else pd.read_csv(io.BytesIO(data))
 
     sources: list[Path | bytes] = []
     names: dict[str, Names] = {}
     for sweep in sweeps:
-        uri = store.client.get_run(sweep).info.artifact_uri
+        uri = read_run(store, sweep).artifact_uri
         folder = address.local_path(uri)
         # A local file is not read as a whole.
-        source = read_artifact(store, sweep, uri, PREDICTIONS) if folder is None else folder / PREDICTIONS
+        source = (
+            read_artifact(store, sweep, uri, Artifact.PREDICTIONS) if folder is None else folder / Artifact.PREDICTIONS
+        )
         if isinstance(source, bytes) or (source is not None and source.is_file()):
             sources.append(source)
-        said = read_artifact(store, sweep, uri, NAMES_OF_DATA)
+        said = read_artifact(store, sweep, uri, Artifact.NAMES_OF_DATA)
         entries: dict[str, dict[str, list[str]]] = json.loads(said) if said else {}
         names |= {data: Names(tuple(of["classes"]), tuple(of["features"])) for data, of in entries.items()}
     return Evidence(found.runs, found.leaderboard, history, Predictions(sources), names, found.tuning)
@@ -141,9 +140,9 @@ def _evidence(store: Store, found: Answer, sweeps: Sequence[str]) -> Evidence:
 def _versions(store: Store, runs: pd.DataFrame) -> dict[str, str]:
     """Return the versions and the commit of the first run, as it recorded them."""
     jobs = jobs_of(runs)
-    tags = store.client.get_run((jobs if len(jobs) else runs)["run_id"].iloc[0]).data.tags
-    found = {key.removeprefix("version."): value for key, value in tags.items() if key.startswith("version.")}
-    commit = tags.get("mlflow.source.git.commit")
+    tags = read_run(store, (jobs if len(jobs) else runs)["run_id"].iloc[0]).tags
+    found = {package: value for tag, value in tags.items() if (package := package_of(tag)) is not None}
+    commit = tags.get(Tag.COMMIT)
     return dict(sorted(found.items())) | ({"git commit": commit} if commit else {})
 
 

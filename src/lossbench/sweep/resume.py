@@ -1,54 +1,62 @@
-"""A sweep that was interrupted goes on when the same command is given again: what is done, what is to do."""
+"""The same command continues a sweep that was interrupted: what of it is done, and what is left to do."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from lossbench.config.identity import objective_fingerprint
-from lossbench.errors import UserError
+from lossbench.runs.settings import read_settings
 from lossbench.sweep.jobs import PlannedJob, sweep_identity
+from lossbench.sweep.settings import SweepSettings
+from lossbench.tracking.schema import Tag
 
 if TYPE_CHECKING:
-    from lossbench.tracking.store.client import Run
+    from lossbench.tracking.search import RunRow
     from lossbench.tracking.store.open import Store
-    from lossbench.tracking.unfinished import Standing
+    from lossbench.tracking.unfinished import Progress
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """The sweep that goes on, None for a new one, and what of it counts."""
+class Resumed:
+    """The sweep that is continued, None for a new one, and which of its runs count.
 
-    run: Run | None
-    standing: Standing
+    Parameters
+    ----------
+    note
+        What a person should know about the choice of the sweep.
+    """
+
+    run: RunRow | None
+    progress: Progress
     note: str | None = None
 
     def state(self, job: PlannedJob) -> str:
-        """Return what is known of a job: ``finished``, ``failed`` and left so, or ``new``."""
-        if job.identity in self.standing.finished:
+        """Return ``finished``, ``failed`` (and left so), or ``new`` for a job that has to be trained."""
+        if job.identity in self.progress.finished:
             return "finished"
-        return "failed" if job.identity in self.standing.failed else "new"
+        return "failed" if job.identity in self.progress.failed else "new"
 
     def todo(self, jobs: Sequence[PlannedJob]) -> list[int]:
-        """Return the places of the jobs that have to be trained."""
-        return [place for place, job in enumerate(jobs) if self.state(job) == "new"]
+        """Return the indices of the jobs that have to be trained."""
+        return [index for index, job in enumerate(jobs) if self.state(job) == "new"]
 
     def checkpoint(self, job: PlannedJob) -> str | None:
-        """Return the run from whose checkpoint a job that was broken off goes on; None where it starts anew."""
-        if not job.config["training"]["resume_every"] or job.config["ckpt_path"] is not None:
+        """Return the run whose checkpoint a job that was broken off continues from, or None if it starts anew."""
+        settings = read_settings(job.config)
+        if not settings.fit.resume_every or settings.fit.resume_from is not None:
             return None
-        run = self.standing.checkpoint_of(job.identity)
-        folder = Path(job.config["paths"]["mlruns"]) / "checkpoints"
+        run = self.progress.checkpoint_of(job.identity)
+        folder = settings.tracking.mlruns / "checkpoints"
         return run if run is not None and (folder / run / "last.ckpt").is_file() else None
 
 
-def look_back(store: Store, jobs: Sequence[PlannedJob]) -> Earlier:
-    """Find the sweep that these jobs continue, as ``sweep.resume`` wants it, and read once what became of its jobs.
+def find_resumed(store: Store, jobs: Sequence[PlannedJob]) -> Resumed:
+    """Return the sweep that these jobs continue, chosen as ``sweep.resume`` says, and what became of its jobs.
 
     Raises
     ------
@@ -57,17 +65,16 @@ def look_back(store: Store, jobs: Sequence[PlannedJob]) -> Earlier:
     """
     from lossbench.tracking import unfinished
 
-    settings = jobs[0].config["sweep"]
-    check_settings(settings)
-    run, note = unfinished.find(store, sweep_identity(jobs), str(settings["resume"]))
+    settings = SweepSettings.read(jobs[0].config)
+    run, note = unfinished.find_resumable(store, sweep_identity(jobs), settings.resume)
     if run is None:
-        return Earlier(None, unfinished.Standing(), note)
+        return Resumed(None, unfinished.Progress(), note)
     identities = {job.identity for job in jobs}
-    return Earlier(run, unfinished.standing(store, run.info.run_id, identities, settings["retry_failed"]), note)
+    return Resumed(run, unfinished.read_progress(store, run.id, identities, settings.retry_failed), note)
 
 
 def deliver_waiting(store: Store, console: Console) -> None:
-    """Send what an earlier command could not, before anyone reads what was recorded."""
+    """Send the records that an earlier command could not, before anyone reads what was recorded."""
     from lossbench.tracking.store.outbox import outbox_of
 
     outbox = outbox_of(store)
@@ -77,24 +84,15 @@ def deliver_waiting(store: Store, console: Console) -> None:
         console.print(f"delivered {waiting} records that had waited for the store", highlight=False)
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Raise a UserError unless the settings under ``sweep`` have their types."""
-    if not isinstance(settings["resume"], str | int) or isinstance(settings["resume"], bool):
-        raise UserError(f"sweep.resume is auto, never, or a sweep's name or id, got {settings['resume']!r}")
-    for key in ("retry_failed", "dry_run"):
-        if not isinstance(settings[key], bool):
-            raise UserError(f"sweep.{key} is true or false, got {settings[key]!r}")
-
-
-def tell(earlier: Earlier, jobs: Sequence[PlannedJob], console: Console) -> None:
-    """Say in a line what goes on, where something does."""
-    if earlier.note:
-        console.print(earlier.note, markup=False, highlight=False, soft_wrap=True)
-    if earlier.run is not None:
-        counts = Counter(earlier.state(job) for job in jobs)
+def show_resumed(resumed: Resumed, jobs: Sequence[PlannedJob], console: Console) -> None:
+    """Print a line about the sweep that is continued, if there is one."""
+    if resumed.note:
+        console.print(resumed.note, markup=False, highlight=False, soft_wrap=True)
+    if resumed.run is not None:
+        counts = Counter(resumed.state(job) for job in jobs)
         kept = f", {counts['failed']} stay failed" if counts["failed"] else ""
         console.print(
-            f"continuing the sweep {earlier.run.info.run_id[:8]}: {counts['finished']} of {len(jobs)} jobs are "
+            f"continuing the sweep {resumed.run.id[:8]}: {counts['finished']} of {len(jobs)} jobs are "
             f"finished{kept}, {counts['new']} to train (sweep.resume=never starts another)",
             markup=False,
             highlight=False,
@@ -102,41 +100,41 @@ def tell(earlier: Earlier, jobs: Sequence[PlannedJob], console: Console) -> None
         )
 
 
-def show_plan(store: Store, earlier: Earlier, jobs: Sequence[PlannedJob], console: Console) -> None:
-    """List the jobs, what is known of each, and how long the new ones should train."""
-    tell(earlier, jobs, console)
-    redone = {run.data.tags.get("lossbench.identity"): run.info.status.lower() for run in earlier.standing.void}
+def show_plan(store: Store, resumed: Resumed, jobs: Sequence[PlannedJob], console: Console) -> None:
+    """List the jobs with the state of each, and say how long the new ones should train."""
+    show_resumed(resumed, jobs, console)
+    redone = {run.tags.get(Tag.IDENTITY): run.status.lower() for run in resumed.progress.superseded}
     for job in jobs:
-        state, before = earlier.state(job), redone.get(job.identity)
+        state, before = resumed.state(job), redone.get(job.identity)
         shown = f"{state} (was {before})" if state == "new" and before not in (None, "finished") else state
         console.print(f"{job.number:>5}  {shown:<18} {job.objective}: {' '.join(job.varying)}", markup=False,
                       highlight=False, soft_wrap=True)  # fmt: skip
-    counts = Counter(earlier.state(job) for job in jobs)
+    counts = Counter(resumed.state(job) for job in jobs)
     console.print(f"{len(jobs)} jobs: " + ", ".join(f"{counts[state]} {state}" for state in counts))
-    new = [job for job in jobs if earlier.state(job) == "new"]
+    new = [job for job in jobs if resumed.state(job) == "new"]
     if new:
-        console.print(_expected(store, new), soft_wrap=True)
+        console.print(_describe_time(store, new), soft_wrap=True)
 
 
-def _expected(store: Store, new: Sequence[PlannedJob]) -> str:
-    """Say how long jobs should train, by the recorded runs of their objectives."""
+def _describe_time(store: Store, new: Sequence[PlannedJob]) -> str:
+    """Return a line that says how long jobs should train, by the recorded runs of their objectives."""
     from lossbench.tracking import read
 
-    known = read.seconds_by_objective(store)
-    wanted = [objective_fingerprint(job.config) for job in new]
-    guesses = [known[objective] for objective in wanted if objective in known]
+    recorded = read.seconds_by_objective(store)
+    objectives = [objective_fingerprint(job.config) for job in new]
+    guesses = [recorded[objective] for objective in objectives if objective in recorded]
     if not guesses:
         return "expected time: unknown, nothing like these jobs has been recorded yet"
     total = sum(guesses) / len(guesses) * len(new)
-    unlike = len(set(wanted) - set(known))
-    note = f"; {unlike} objectives have no run yet and count as the mean of the others" if unlike else ""
-    return f"expected time: {_duration(total)} of training on one core, by earlier runs{note}"
+    unrecorded = len(set(objectives) - set(recorded))
+    note = f"; {unrecorded} objectives have no run yet and count as the mean of the others" if unrecorded else ""
+    return f"expected time: {_format_seconds(total)} of training on one core, by earlier runs{note}"
 
 
-def _duration(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     """Return a time as a person would say it.
 
-    >>> _duration(3.2), _duration(200), _duration(9000)
+    >>> _format_seconds(3.2), _format_seconds(200), _format_seconds(9000)
     ('3 s', '3 min', '2.5 h')
     """
     if seconds < 120:

@@ -149,7 +149,7 @@ def _plan(config: Config, *, recorded: bool) -> PlannedRun:
 
     settings = read_settings(config)
     job = build_job(settings, dataset_of(settings.data, settings.seed))
-    return planned(job, config, settings, recorded=recorded)
+    return planned(job, config, settings, recorded=recorded and not settings.job.trial)
 
 
 def run_chunk(

@@ -1,4 +1,4 @@
-"""Components at a setting, for a task: what the laws are about, found in YAML files."""
+"""The cases that laws run on: a component of a YAML at one setting, for one task."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Case:
         return torch.arange(n_rows) % self.task.n_classes
 
     def predict(self, loss: Any, scores: torch.Tensor) -> Prediction:
-        """Return what a loss sees of scores, with random features where it needs them."""
+        """Return the prediction that a loss reads, with random features where it needs them."""
         features = torch.randn(len(scores), 5, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
         return Prediction(scores, loss.link, features.to(scores.dtype) if "features" in loss.needs else None)
 

@@ -1,4 +1,4 @@
-"""How a law says no: plain functions, so that laws need no pytest and speak in values wherever they run."""
+"""Checks that raise `LawBroken` with the values: plain functions, so that laws run without pytest too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a loss reaches on iris."""
+"""A sanity check of a loss: the accuracy of a small network that it trains on iris."""
 
 from __future__ import annotations
 

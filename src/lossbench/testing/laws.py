@@ -1,4 +1,4 @@
-"""The laws by kind of component, and what it means to obey one."""
+"""The laws of each kind of component, and how one is run."""
 
 from __future__ import annotations
 

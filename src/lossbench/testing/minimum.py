@@ -1,4 +1,4 @@
-"""Where an expected loss is least."""
+"""The scores that minimise an expected loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the minimum of a loss says about the truth: a claimed posterior is there, rises, and is no flat place."""
+"""Laws about the minimum of a loss: a claimed posterior is there, rises with the score, and the loss is not flat."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def step_of(network: SmallNetwork, parameters: Mapping[str, Tensor], n_classes: 
 
 
 def at(epoch: int, regularizer: Regularizer) -> Regularizer:
-    """Return the regularizer, told of its epoch."""
+    """Return the regularizer, set to an epoch."""
     regularizer.at_epoch(epoch)
     return regularizer
 

@@ -32,11 +32,11 @@ class Artifacts:
 
     def bytes(self, data: bytes, path: str) -> None:
         if self._folder is not None:
-            place = self._place(path)
-            # Whole or not at all, whatever kills us: what goes on later reads it.
-            draft = place.with_name(f".{place.name}.partial")
+            target = self._local_path(path)
+            # Whole or not at all, whatever kills this process: a resumed sweep reads it.
+            draft = target.with_name(f".{target.name}.partial")
             draft.write_bytes(data)
-            os.replace(draft, place)
+            os.replace(draft, target)
             return
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / _inside(path).name
@@ -57,22 +57,22 @@ class Artifacts:
     def file(self, source: Path, path: str | None = None) -> None:
         """Copy a file into the run, under its own name unless `path` gives another."""
         source = Path(source)
-        target = path or source.name
+        path = path or source.name
         if self._folder is not None:
-            place = self._place(target)
-            draft = place.with_name(f".{place.name}.partial")
+            target = self._local_path(path)
+            draft = target.with_name(f".{target.name}.partial")
             shutil.copyfile(source, draft)
-            os.replace(draft, place)
-        elif source.name == PurePosixPath(target).name:
-            self._upload(source, target)
+            os.replace(draft, target)
+        elif source.name == PurePosixPath(path).name:
+            self._upload(source, path)
         else:
-            self.bytes(source.read_bytes(), target)
+            self.bytes(source.read_bytes(), path)
 
-    def _place(self, path: str) -> Path:
+    def _local_path(self, path: str) -> Path:
         assert self._folder is not None
-        place = self._folder / _inside(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return place
+        target = self._folder / _inside(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
 
     def _upload(self, file: Path, path: str) -> None:
         values = {"local_path": str(file), "artifact_path": _parent(path)}
@@ -83,12 +83,12 @@ def read_artifact(store: Store, run_id: str, uri: str, path: str) -> bytes | Non
     """Return one artifact of a run, None where it has none of that name."""
     folder = address.local_path(uri)
     if folder is not None:
-        place = folder / _inside(path)
-        return place.read_bytes() if place.is_file() else None
-    with tempfile.TemporaryDirectory() as there:
-        if not any(found.path == path for found in store.client.list_artifacts(run_id, _parent(path))):
+        file = folder / _inside(path)
+        return file.read_bytes() if file.is_file() else None
+    with tempfile.TemporaryDirectory() as download:
+        if not any(artifact.path == path for artifact in store.client.list_artifacts(run_id, _parent(path))):
             return None
-        return Path(store.client.download_artifacts(run_id, path, there)).read_bytes()
+        return Path(store.client.download_artifacts(run_id, path, download)).read_bytes()
 
 
 def _parent(path: str) -> str | None:

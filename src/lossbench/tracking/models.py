@@ -1,4 +1,4 @@
-"""Exported models in MLflow: saved with all that they need, logged under their run, registered on request."""
+"""Models in MLflow: exported ones, logged under their run and registered on request, and the run that a name means."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any
 import pandas as pd
 
 from lossbench.errors import UserError
-from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
+from lossbench.tracking.schema import Artifact, Tag
+from lossbench.tracking.search import RunRow, read_run, search_runs
 from lossbench.tracking.store import address
-from lossbench.tracking.store.client import LoggedModelOutput, MlflowException, ModelVersion, Run
+from lossbench.tracking.store.client import LoggedModelOutput, MlflowException, ModelVersion
 from lossbench.tracking.store.open import Store
 
 NAME = "model"
@@ -24,7 +25,7 @@ NAME = "model"
 
 @dataclass(frozen=True)
 class Package:
-    """What goes into an exported model.
+    """The parts of an exported model.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Logged:
-    """Where an exported model stands: its address, and the version under which it is registered."""
+    """An exported model in MLflow: its address, and the name and version under which it is registered."""
 
     uri: str
     name: str | None = None
@@ -78,11 +79,11 @@ def log_model(store: Store, run_id: str, package: Package, register: str | None 
     """
     client = store.client
     entry = client.create_logged_model(
-        store.experiment_id, NAME, source_run_id=run_id, model_type="lossbench", tags={"lossbench.run": run_id}
+        store.experiment_id, NAME, source_run_id=run_id, model_type="lossbench", tags={Tag.RUN: run_id}
     )
     try:
-        with tempfile.TemporaryDirectory() as there:
-            folder = Path(there) / NAME
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / NAME
             save_model(folder, package, run_id=run_id, model_id=entry.model_id, location=entry.artifact_location)
             client.log_model_artifacts(entry.model_id, str(folder))
         client.finalize_logged_model(entry.model_id, "READY")
@@ -94,7 +95,7 @@ def log_model(store: Store, run_id: str, package: Package, register: str | None 
     if register is None:
         return Logged(uri)
     try:
-        if not any(known.name == register for known in client.search_registered_models(f"name = '{register}'")):
+        if not any(model.name == register for model in client.search_registered_models(f"name = '{register}'")):
             client.create_registered_model(register)
         # Beside a database MLflow would look a models:/ address up in its global store, which is another one.
         remote = address.scheme_of(store.uri) in address.SERVERS
@@ -144,20 +145,23 @@ def save_model(folder: Path, package: Package, **identity: str) -> None:
     )
 
 
-MODEL = "model.pt"
-
-
 @dataclass(frozen=True)
-class Found:
-    """A recorded run, and in words why it is the one that was meant."""
+class ChosenRun:
+    """The run that a person means, and in words why it is this one."""
 
-    run_id: str
-    name: str
-    artifact_uri: str
+    run: RunRow
     reason: str
 
+    @property
+    def run_id(self) -> str:
+        return self.run.id
 
-def by_id(store: Store, said: str) -> Found | None:
+    @property
+    def name(self) -> str:
+        return self.run.name
+
+
+def find_by_id(store: Store, text: str) -> ChosenRun | None:
     """Return the run of an id, or of its first 6 or more characters; None where there is none.
 
     Raises
@@ -165,25 +169,24 @@ def by_id(store: Store, said: str) -> Found | None:
     UserError
         Where several begin with it.
     """
-    if not re.fullmatch(r"[0-9a-f]{6,32}", said):
+    if not re.fullmatch(r"[0-9a-f]{6,32}", text):
         return None
-    found = list(read.search(store, f"attributes.run_id LIKE '{said}%'"))
-    if len(found) > 1:
-        raise UserError(f"{len(found)} runs begin with {said!r}: give more of the id")
-    return _found(found[0], "by its id") if found else None
+    runs = list(search_runs(store, f"attributes.run_id LIKE '{text}%'"))
+    if len(runs) > 1:
+        raise UserError(f"{len(runs)} runs begin with {text!r}: give more of the id")
+    return ChosenRun(runs[0], "by its id") if runs else None
 
 
-def by_registered_name(store: Store, said: str) -> Found | None:
+def find_by_registered_name(store: Store, text: str) -> ChosenRun | None:
     """Return the run behind ``name`` (its newest version), ``name/3`` or ``name@alias``; None where there is none."""
-    version = _registered(store, said)
+    version = _find_version(store, text)
     if version is None:
         return None
-    what = f"version {version.version} of the registered model {version.name!r}"
+    model = f"version {version.version} of the registered model {version.name!r}"
     try:
-        run = store.client.get_run(version.run_id or "")
-    except MlflowException as error:
-        raise UserError(f"{what} was not made by a run in {store.place}") from error
-    return _found(run, what)
+        return ChosenRun(read_run(store, version.run_id or ""), model)
+    except UserError as error:
+        raise UserError(f"{model} was not made by a run in {store.place}") from error
 
 
 def registered_names(store: Store) -> list[str]:
@@ -191,17 +194,17 @@ def registered_names(store: Store) -> list[str]:
     return [model.name for model in store.client.search_registered_models()]
 
 
-def model_of(store: Store, found: Found) -> bytes:
+def read_model(store: Store, run: RunRow) -> bytes:
     """Return the bytes of a run's model file."""
-    data = read_artifact(store, found.run_id, found.artifact_uri, MODEL)
+    data = read_artifact(store, run.id, run.artifact_uri, Artifact.MODEL)
     if data is None:
-        raise UserError(f"the run {found.run_id} ({found.name}) left no {MODEL}")
+        raise UserError(f"the run {run.id} ({run.name}) left no {Artifact.MODEL}")
     return data
 
 
-def _registered(store: Store, said: str) -> ModelVersion | None:
+def _find_version(store: Store, text: str) -> ModelVersion | None:
     """Return the version of a registered model that a name means, None where no model has that name."""
-    name, version = said.rsplit("/", 1) if re.fullmatch(r".+/\d+", said) else (said, None)
+    name, version = text.rsplit("/", 1) if re.fullmatch(r".+/\d+", text) else (text, None)
     name, alias = name.rsplit("@", 1) if version is None and "@" in name else (name, None)
     try:
         if alias is not None:
@@ -213,13 +216,4 @@ def _registered(store: Store, said: str) -> ModelVersion | None:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
-    return max(versions, key=lambda found: int(found.version), default=None)
-
-
-def of_run(store: Store, run_id: str, reason: str) -> Found:
-    """Return a run that is known to be there."""
-    return _found(store.client.get_run(run_id), reason)
-
-
-def _found(run: Run, reason: str) -> Found:
-    return Found(run.info.run_id, str(run.info.run_name), run.info.artifact_uri, reason)
+    return max(versions, key=lambda each: int(each.version), default=None)

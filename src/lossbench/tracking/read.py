@@ -1,16 +1,14 @@
-"""Reading runs back: the only door from MLflow to statistics."""
+"""Read runs back, as one tidy table: the only door from MLflow to statistics."""
 
 from __future__ import annotations
 
 import difflib
-import gc
 import io
 import json
 import math
 import statistics
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +16,20 @@ import pandas as pd
 
 from lossbench.errors import UserError
 from lossbench.tracking.artifacts import read_artifact
-from lossbench.tracking.run import HISTORY
-from lossbench.tracking.store.client import MlflowException, Run, RunInfo
+from lossbench.tracking.schema import (
+    OF_JOBS_AND_REFERENCES,
+    Artifact,
+    Role,
+    Status,
+    Tag,
+    digest_tag,
+    having_status,
+    rows_tag,
+    tagged,
+)
+from lossbench.tracking.search import RunRow, newest_runs, pages, read_run, search_runs
 from lossbench.tracking.store.open import Store
 
-# MLflow's objects of a run take 150 kB while a page is read, and only a part of that ever goes back to the system.
-_PAGE = 250
 _RECENT = 1000
 _COLUMNS = [
     "run_id",
@@ -53,58 +59,7 @@ class Sweep:
     name: str
     status: str
     start: pd.Timestamp
-    tags: dict[str, str]
-
-
-def search(store: Store, filter: str) -> Iterator[Run]:
-    """Yield MLflow's runs that match a filter, oldest first.
-
-    Raises
-    ------
-    UserError
-        For a filter that MLflow cannot read.
-    """
-    for page in _pages(store, filter):
-        yield from page
-
-
-def _pages(store: Store, filter: str) -> Iterator[list[Run]]:
-    token = None
-    while True:
-        try:
-            with _no_collections():
-                page = store.client.search_runs(
-                    [store.experiment_id],
-                    filter,
-                    max_results=_PAGE,
-                    order_by=["attributes.start_time ASC"],
-                    page_token=token,
-                )
-        except MlflowException as error:
-            if error.error_code != "INVALID_PARAMETER_VALUE":
-                raise
-            first = str(error).splitlines()[0]
-            raise UserError(f"MLflow cannot read the filter {filter!r}: {first}") from error
-        token = page.token
-        yield list(page)
-        if not token:
-            return
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Keep Python from looking for garbage among the objects that a page is made of.
-
-    MLflow makes one for every metric, param and tag, 100,000 for a thousand runs, and while they pile up the collector
-    goes through all of them again and again: half of the time of a page.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+    tags: Mapping[str, str]
 
 
 def runs(
@@ -137,23 +92,22 @@ def runs(
     """
     clauses = [filter] if filter else []
     if sweep is not None:
-        clauses.append(f"tags.`lossbench.sweep` = '{sweep}'")
+        clauses.append(tagged(Tag.SWEEP, sweep))
     if filter is None:
-        # `run` and `reference`: MLflow's filters know no OR.
-        clauses.append("tags.`lossbench.role` LIKE 'r%'")
+        clauses.append(OF_JOBS_AND_REFERENCES)
     wanted = {status} if isinstance(status, str) else None if status is None else set(status)
-    places: list[tuple[float, str, str]] = []
+    sort_keys: list[tuple[float, str, str]] = []
     frames: list[pd.DataFrame] = []
-    for page in _pages(store, " AND ".join(clauses)):
-        kept = [run for run in page if _counts(run) and (wanted is None or run.info.status in wanted)]
-        places += map(_place, kept)
+    for page in pages(store, *clauses):
+        kept = [run for run in page if _counts(run) and (wanted is None or run.status in wanted)]
+        sort_keys += map(_sort_key, kept)
         # A frame at once: MLflow's own runs are a hundred times as large, and what is kept of their numbers and texts
         # keeps the memory around it from the system.
-        frames.append(pd.DataFrame(map(_row, kept)))
+        frames.append(pd.DataFrame(map(_columns_of, kept)))
     frame = pd.concat(frames, ignore_index=True).infer_objects()
     if sweep is not None:
         # By job, not by time: a job that was done again later stands where it would have stood, to the last digit.
-        frame = frame.iloc[sorted(range(len(places)), key=places.__getitem__)].reset_index(drop=True)
+        frame = frame.iloc[sorted(range(len(sort_keys)), key=sort_keys.__getitem__)].reset_index(drop=True)
     frame = frame.reindex(columns=[*_COLUMNS, *sorted(set(frame.columns) - set(_COLUMNS))])
     for column in frame.columns:
         if column.startswith("params."):
@@ -161,30 +115,28 @@ def runs(
     return frame
 
 
-def _counts(run: Run) -> bool:
-    tags = run.data.tags
-    return tags.get("lossbench.role", "run") in ("run", "reference") and "lossbench.superseded" not in tags
+def _counts(run: RunRow) -> bool:
+    return run.role in (Role.RUN, Role.REFERENCE) and not run.superseded
 
 
-def _row(run: Run) -> dict[str, Any]:
-    tags, info = run.data.tags, run.info
-    ended = info.end_time if info.end_time else None
+def _columns_of(run: RunRow) -> dict[str, Any]:
+    tags = run.tags
     return {
-        "run_id": info.run_id,
-        "name": info.run_name,
-        "objective": tags.get("lossbench.objective", info.run_name),
-        "role": tags.get("lossbench.role", "run"),
-        "status": info.status,
-        "start": pd.Timestamp(info.start_time, unit="ms", tz="UTC"),
-        "seconds": (ended - info.start_time) / 1000 if ended else float("nan"),
-        "sweep": tags.get("lossbench.sweep"),
-        "overrides": tags.get("lossbench.overrides"),
-        "error": tags.get("lossbench.error"),
-        "seeds": tags.get("lossbench.seeds"),
-        **{f"{split}_digest": tags.get(f"lossbench.{split}_digest") for split in ("val", "test")},
-        **{f"rows_{split}": _count(tags.get(f"lossbench.rows_{split}")) for split in ("train", "val", "test")},
-        **{sys.intern(f"params.{key}"): value for key, value in run.data.params.items()},
-        **{sys.intern(f"metrics.{key}"): value for key, value in run.data.metrics.items()},
+        "run_id": run.id,
+        "name": run.name,
+        "objective": tags.get(Tag.OBJECTIVE, run.name),
+        "role": run.role,
+        "status": run.status,
+        "start": _time(run.start),
+        "seconds": (run.end - run.start) / 1000 if run.end else float("nan"),
+        "sweep": tags.get(Tag.SWEEP),
+        "overrides": tags.get(Tag.OVERRIDES),
+        "error": tags.get(Tag.ERROR),
+        "seeds": tags.get(Tag.SEEDS),
+        **{f"{split}_digest": tags.get(digest_tag(split)) for split in ("val", "test")},
+        **{f"rows_{split}": _count(tags.get(rows_tag(split))) for split in ("train", "val", "test")},
+        **{sys.intern(f"params.{key}"): value for key, value in run.params.items()},
+        **{sys.intern(f"metrics.{key}"): value for key, value in run.metrics.items()},
     }
 
 
@@ -192,17 +144,21 @@ def _count(tag: str | None) -> float:
     return float(tag) if tag is not None and tag.isdecimal() else float("nan")
 
 
-def _place(run: Run) -> tuple[float, str, str]:
-    """Return where a run stands in its sweep; references, which have no number, come last, by data and name.
+def _sort_key(run: RunRow) -> tuple[float, str, str]:
+    """Return what orders the runs of a sweep: jobs by number, then references, by data and name.
 
     Not by time, since several processes record them: the last bits of a mean depend on the order.
     """
-    number = run.data.tags.get("lossbench.job")
+    number = run.tags.get(Tag.JOB)
     if number is not None and number.isdecimal():
         return float(number), "", ""
-    if run.data.tags.get("lossbench.role") != "reference":
+    if run.role != Role.REFERENCE:
         return math.inf, "", ""
-    return math.inf, run.data.params.get("data", ""), str(run.info.run_name)
+    return math.inf, run.params.get("data", ""), run.name
+
+
+def _time(milliseconds: int) -> pd.Timestamp:
+    return pd.Timestamp(milliseconds, unit="ms", tz="UTC")
 
 
 def _numbers(column: pd.Series) -> pd.Series:
@@ -211,103 +167,63 @@ def _numbers(column: pd.Series) -> pd.Series:
 
 
 def seconds_by_objective(store: Store) -> dict[str, float]:
-    """Return how long the newest thousand finished runs trained, as the median of each objective's fingerprint."""
-    page = store.client.search_runs(
-        [store.experiment_id],
-        "attributes.status = 'FINISHED' AND tags.`lossbench.role` = 'run'",
-        max_results=_RECENT,
-        order_by=["attributes.start_time DESC"],
-    )
-    found: dict[str, list[float]] = {}
-    for run in page:
-        objective, seconds = run.data.tags.get("lossbench.objective_fingerprint"), run.data.metrics.get("seconds")
-        if objective is not None and seconds is not None:
-            found.setdefault(objective, []).append(seconds)
-    return {objective: statistics.median(seconds) for objective, seconds in found.items()}
+    """Return the median training time by the objective's fingerprint, over the newest thousand finished runs."""
+    seconds: dict[str, list[float]] = {}
+    newest = newest_runs(store, having_status(Status.FINISHED), tagged(Tag.ROLE, Role.RUN), most=_RECENT)
+    for run in newest:
+        if Tag.OBJECTIVE_FINGERPRINT in run.tags and "seconds" in run.metrics:
+            seconds.setdefault(run.tags[Tag.OBJECTIVE_FINGERPRINT], []).append(run.metrics["seconds"])
+    return {objective: statistics.median(each) for objective, each in seconds.items()}
 
 
 def failures(frame: pd.DataFrame) -> pd.DataFrame:
     """Return name, overrides, status and error of the jobs that did not finish, failed ones first."""
-    broken = frame[(frame["role"] == "run") & (frame["status"] != "FINISHED")]
+    broken = frame[(frame["role"] == Role.RUN) & (frame["status"] != Status.FINISHED)]
     columns = ["run_id", "name", "overrides", "status", "error"]
     return broken.sort_values("status", kind="stable")[columns].reset_index(drop=True)
 
 
 def sweeps(store: Store) -> list[Sweep]:
     """Return the experiment's sweeps, newest first."""
-    found = search(store, "tags.`lossbench.role` = 'sweep'")
-    kept = [run for run in found if "lossbench.superseded" not in run.data.tags]
-    return [
-        Sweep(
-            id=run.info.run_id,
-            name=run.info.run_name,
-            status=run.info.status,
-            start=pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
-            tags=dict(run.data.tags),
-        )
-        for run in reversed(kept)
-    ]
-
-
-def last_sweep(store: Store) -> Sweep:
-    """Return the newest sweep, or raise a UserError where there is none."""
-    return find_sweep(store, "last")
+    kept = [run for run in search_runs(store, tagged(Tag.ROLE, Role.SWEEP)) if not run.superseded]
+    return [Sweep(run.id, run.name, run.status, _time(run.start), run.tags) for run in reversed(kept)]
 
 
 def find_sweep(store: Store, name_or_id: str) -> Sweep:
-    """Return the newest sweep of a name or id, or of the first 6 or more characters of an id; `last`: any.
+    """Return the newest sweep of a name or id, or of the first 6 or more characters of an id; `last`: the newest.
 
     Raises
     ------
     UserError
-        Where no sweep, or more than one by its beginning, answers to it; the message lists near names.
+        Where there is no such sweep, or several ids begin so; the message lists similar names.
     """
-    known = sweeps(store)
-    if not known:
+    recorded = sweeps(store)
+    if not recorded:
         raise UserError(
             f"the experiment {store.experiment!r} in {store.place} holds no sweep yet, so none like {name_or_id!r}"
         )
     if name_or_id == "last":
-        return known[0]
-    exact = [sweep for sweep in known if name_or_id in (sweep.id, sweep.name)]
+        return recorded[0]
+    exact = [sweep for sweep in recorded if name_or_id in (sweep.id, sweep.name)]
     if exact:
         return exact[0]
-    begun = [sweep for sweep in known if len(name_or_id) >= 6 and sweep.id.startswith(name_or_id)]
-    if len(begun) == 1:
-        return begun[0]
-    if begun:
-        raise UserError(f"{len(begun)} sweeps begin with {name_or_id!r}: give more of the id")
-    names = list(dict.fromkeys(sweep.name for sweep in known))
+    beginning = [sweep for sweep in recorded if len(name_or_id) >= 6 and sweep.id.startswith(name_or_id)]
+    if len(beginning) == 1:
+        return beginning[0]
+    if beginning:
+        raise UserError(f"{len(beginning)} sweeps begin with {name_or_id!r}: give more of the id")
+    names = list(dict.fromkeys(sweep.name for sweep in recorded))
     near = difflib.get_close_matches(name_or_id, names, n=5, cutoff=0.4) or names[:5]
     raise UserError(f"no sweep is named {name_or_id!r} in {store.place}; there are {', '.join(map(repr, near))}")
 
 
 def left_out(store: Store, sweep: str) -> list[tuple[str, str]]:
     """Return (overrides, reason) of the jobs that a sweep left out before it began."""
-    run = store.client.get_run(sweep)
-    data = read_artifact(store, sweep, run.info.artifact_uri, "left_out.json")
+    data = read_artifact(store, sweep, read_run(store, sweep).artifact_uri, Artifact.LEFT_OUT)
     return [(entry["overrides"], entry["reason"]) for entry in json.loads(data)] if data else []
 
 
-def history(store: Store, run_id: str) -> pd.DataFrame:
-    """Return the epochs of a run: a column `epoch` and one per metric.
-
-    From the run's `history.csv`; where that is missing (a run still going, or not ours) from MLflow's own
-    history, key by key.
-    """
-    run = _get(store, run_id)
-    table = _table(store, run.info)
-    if table is not None:
-        return table
-    by_epoch: dict[int, dict[str, float]] = {}
-    for key in run.data.metrics:
-        for point in store.client.get_metric_history(run_id, key):
-            by_epoch.setdefault(point.step, {})[key] = point.value
-    rows = [{"epoch": step, **by_epoch[step]} for step in sorted(by_epoch)]
-    return pd.DataFrame(rows, columns=None if rows else ["epoch"])
-
-
-def mean_curve(store: Store, runs: Iterable[RunInfo], prefix: str = "val/") -> pd.DataFrame:
+def mean_curve(store: Store, runs: Iterable[RunRow], prefix: str = "val/") -> pd.DataFrame:
     """Return the mean history of some runs over the epochs that all of them reached.
 
     Where runs stop early, an epoch that only the longest reached would average another set of runs than the
@@ -325,7 +241,7 @@ def mean_curve(store: Store, runs: Iterable[RunInfo], prefix: str = "val/") -> p
     DataFrame
         `epoch` and the keys; a NaN of one run leaves the mean of the others.
     """
-    tables = [table for run in runs if (table := _table(store, run)) is not None and len(table)]
+    tables = [table for run in runs if (table := history_of(store, run)) is not None and len(table)]
     if not tables:
         return pd.DataFrame(columns=["epoch"])
     keys = [key for key in tables[0].columns if key.startswith(prefix)]
@@ -334,17 +250,11 @@ def mean_curve(store: Store, runs: Iterable[RunInfo], prefix: str = "val/") -> p
     return grouped.mean()[grouped.size() == len(tables)].reset_index()
 
 
-def _table(store: Store, run: RunInfo) -> pd.DataFrame | None:
-    data = read_artifact(store, run.run_id, run.artifact_uri, HISTORY)
+def history_of(store: Store, run: RunRow) -> pd.DataFrame | None:
+    """Return the epochs of a run, a column `epoch` and one per metric; None where it has no `history.csv` (yet)."""
+    data = read_artifact(store, run.id, run.artifact_uri, Artifact.HISTORY)
     if data is None:
         return None
     # By way of text, since Python's own float gives back the very numbers that were written.
     text = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
     return text.replace("", "nan").astype(float).astype({"epoch": int})
-
-
-def _get(store: Store, run_id: str) -> Run:
-    try:
-        return store.client.get_run(run_id)
-    except MlflowException as error:
-        raise UserError(f"no run has the id {run_id!r} in {store.place}") from error

@@ -1,4 +1,4 @@
-"""One run in MLflow: started with all that is known, fed while it trains, ended truthfully."""
+"""The record of one run in MLflow: started with all that is known, fed while it trains, ended truthfully."""
 
 from __future__ import annotations
 
@@ -7,35 +7,30 @@ import json
 import math
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import pandas as pd
 
 from lossbench.tracking.artifacts import Artifacts
-from lossbench.tracking.store.client import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from lossbench.tracking.ending import Record
+from lossbench.tracking.schema import Artifact, EndStatus, RoleName, Status, Tag
+from lossbench.tracking.search import RunRow
+from lossbench.tracking.store.client import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from lossbench.tracking.store.keys import PARAM_LIMIT, TAG_LIMIT, Keys, cut, tags_of
 from lossbench.tracking.store.open import Store
 from lossbench.tracking.store.outbox import outbox_of
-from lossbench.tracking.store.process import TAG as PROCESS
 from lossbench.tracking.store.process import Process
-
-Role = Literal["sweep", "objective", "run", "reference", "tuning", "trial"]
-Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 METRICS_PER_BATCH = 1000
 FLUSH_SECONDS = 10.0
 DIGEST_LIMIT = 36
-HISTORY = "history.csv"
 
 
-class RunRecord:
+class RunRecord(Record):
     """A run that is being written.
 
-    Use it as a context manager: leaving the block ends the run as FINISHED, an exception as FAILED with its
-    traceback, Ctrl-C (which Lightning turns into SystemExit) as KILLED; nothing stays RUNNING.
+    As a context manager it ends the run by how the block is left; see :class:`lossbench.tracking.ending.Record`.
 
     Metrics of the epochs are buffered, and written a thousand at a time or every ten seconds. A final
     metric under a key that has a history stands one step after the last epoch, so that it is the run's value
@@ -66,7 +61,7 @@ class RunRecord:
         self._tags: list[RunTag] = []
         self._infinite: dict[str, float] = {}
         self._flushed = time.monotonic()
-        self.status: Status | None = None
+        self.status: EndStatus | None = None
 
     @classmethod
     def start(
@@ -74,7 +69,7 @@ class RunRecord:
         store: Store,
         name: str,
         *,
-        role: Role,
+        role: RoleName,
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, Any] | None = None,
         parent: str | None = None,
@@ -89,8 +84,8 @@ class RunRecord:
         name
             What MLflow shows: `s3 · focal · l2`.
         role
-            What it is to a reader: the sweep itself, one of its objectives, a job, an untrained reference row, the
-            tuning of an objective, or one of its trials.
+            The sweep itself, one of its objectives, a job, an untrained reference row, the tuning of an objective, or
+            one of its trials.
         params
             What a person compares, flat; values of more than 6,000 characters are cut with a note.
         tags
@@ -103,35 +98,40 @@ class RunRecord:
             Write the params with the first metrics: for runs of which nobody can see more than their name before they
             end. One call to MLflow costs less than two.
         """
-        own = {
-            "lossbench.role": role,
-            "lossbench.sweep": sweep,
-            "lossbench.objective": objective,
-            "mlflow.parentRunId": parent,
-            "mlflow.runName": name,
-            "mlflow.source.name": "lossbench",
-            "mlflow.source.type": "LOCAL",
-            "mlflow.user": _user(),
-            PROCESS: Process.current(),
+        fixed = {
+            Tag.ROLE: role,
+            Tag.SWEEP: sweep,
+            Tag.OBJECTIVE: objective,
+            Tag.PARENT: parent,
+            Tag.NAME: name,
+            Tag.SOURCE_NAME: "lossbench",
+            Tag.SOURCE_TYPE: "LOCAL",
+            Tag.USER: _user(),
+            Tag.PROCESS: Process.current(),
         }
-        given = tags_of({**own, **(tags or {})})
-        created = outbox_of(store).patiently(lambda: store.client.create_run(store.experiment_id, tags=given))
-        info = created.info
-        record = cls(store, info.run_id, info.artifact_uri)
+        entries = tags_of({**fixed, **(tags or {})})
+        outbox, record = outbox_of(store), None
         try:
-            record._params(params or {}, hold)
+            with outbox.together():
+                record = cls(store, *outbox.start_run(store, entries))
+                record._params(params or {}, hold)
         except BaseException as error:
-            record._end_by(error)
+            if record is not None:
+                record.end_by(error)
             raise
         return record
 
     @classmethod
-    def again(cls, store: Store, run: Run) -> Self:
-        """Go on with a run that an earlier process started and this one has taken over: status RUNNING, ours."""
-        record = cls(store, run.info.run_id, run.info.artifact_uri)
-        store.client.set_tag(record.id, PROCESS, str(Process.current()))
-        store.client.update_run(record.id, status="RUNNING")
+    def resume(cls, store: Store, run: RunRow) -> Self:
+        """Go on with a run that another process started and this one has taken over: RUNNING, in this process."""
+        record = cls(store, run.id, run.artifact_uri)
+        store.client.set_tag(record.id, Tag.PROCESS, str(Process.current()))
+        store.client.update_run(record.id, status=Status.RUNNING)
         return record
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None
 
     def _params(self, params: Mapping[str, Any], hold: bool) -> None:
         keys = Keys()
@@ -158,7 +158,7 @@ class RunRecord:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Send the params, metrics and tags that wait."""
         # Latest first: MLflow keeps each key's latest value apart, and else replaces it for every epoch.
         self._waiting.sort(key=lambda metric: metric.step, reverse=True)
         # Batch by batch, so that after an outage only what has not arrived is sent again.
@@ -182,9 +182,8 @@ class RunRecord:
         columns: Mapping[str, str],
         rows: int,
         source: str,
-        context: str = "training",
     ) -> None:
-        """Say which data the run used.
+        """Record which data the run used.
 
         Parameters
         ----------
@@ -206,8 +205,8 @@ class RunRecord:
             schema=json.dumps({"mlflow_colspec": schema}),
             profile=json.dumps({"num_rows": rows, "num_elements": rows * len(schema), "digest": digest}),
         )
-        given = DatasetInput(entry, [InputTag("mlflow.data.context", context)])
-        self._outbox.send(self.id, "log_inputs", datasets=[given])
+        dataset_input = DatasetInput(entry, [InputTag(Tag.CONTEXT, "training")])
+        self._outbox.send(self.id, "log_inputs", datasets=[dataset_input])
 
     @property
     def history(self) -> pd.DataFrame:
@@ -218,7 +217,7 @@ class RunRecord:
     def finish(
         self,
         metrics: Mapping[str, float] | None = None,
-        status: Status = "FINISHED",
+        status: EndStatus = Status.FINISHED,
     ) -> None:
         """Write the final metrics and end the run.
 
@@ -235,74 +234,47 @@ class RunRecord:
             self._wait({key: value}, now, last if key in curves else 0)
         infinite = ", ".join(f"{key}={value}" for key, value in self._infinite.items())
         # With the metrics: a call of its own would cost a twentieth of a run of the batched engine.
-        self._tags = [RunTag("lossbench.infinite", cut(infinite, TAG_LIMIT))] if infinite else []
-        self.flush()
+        self._tags = [RunTag(Tag.INFINITE, cut(infinite, TAG_LIMIT))] if infinite else []
         if self._history:
-            self.artifacts.table(self.history, HISTORY)
-        self._terminate(status)
+            self.artifacts.table(self.history, Artifact.HISTORY)
+        with self._outbox.together():
+            self.flush()
+            self._send_end(status)
+        self.status = status
 
     def fail(self, traceback_text: str) -> None:
         """End the run as FAILED: the traceback in `traceback.txt`, its last line as tag `lossbench.error`."""
         self._require_running()
         lines = traceback_text.strip().splitlines() or ["no traceback"]
         self._end(
-            "FAILED",
+            Status.FAILED,
             [
-                lambda: self.artifacts.text(traceback_text, "traceback.txt"),
-                lambda: self.tag("lossbench.error", lines[-1]),
+                lambda: self.artifacts.text(traceback_text, Artifact.TRACEBACK),
+                lambda: self.tag(Tag.ERROR, lines[-1]),
             ],
         )
 
     def kill(self) -> None:
         """End the run as KILLED."""
         self._require_running()
-        self._end("KILLED", [])
+        self._end(Status.KILLED, [])
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        if self.status is not None:
-            return
-        if error is not None:
-            self._end_by(error)
-            return
-        try:
-            self.finish()
-        except BaseException as broken:
-            self._end_by(broken)
-            raise
-
-    def _end_by(self, error: BaseException) -> None:
-        """End the run by what broke it; a store that cannot be reached leaves a note on that exception."""
-        if self.status is not None:
-            return
-        try:
-            if isinstance(error, Exception):
-                self.fail("".join(traceback.format_exception(error)))
-            else:
-                self.kill()
-        except Exception as broken:
-            error.add_note(f"the record of run {self.id} is incomplete: {broken}")
-
-    def _end(self, status: Status, last_words: list[Callable[[], None]]) -> None:
+    def _end(self, status: EndStatus, last_words: list[Callable[[], None]]) -> None:
         # The status is what must not be lost: a full disk may cost the traceback, not the truth.
         problems = []
-        keep_history = [lambda: self.artifacts.table(self.history, HISTORY)] if self._history else []
+        keep_history = [lambda: self.artifacts.table(self.history, Artifact.HISTORY)] if self._history else []
         for write in [self.flush, *keep_history, *last_words]:
             try:
                 write()
             except Exception as error:
                 problems.append(error)
-        self._terminate(status)
+        self._send_end(status)
+        self.status = status
         if problems:
             raise problems[0]
 
-    def _terminate(self, status: Status) -> None:
+    def _send_end(self, status: EndStatus) -> None:
         self._outbox.send(self.id, "set_terminated", status=status, end_time=_milliseconds())
-        self.status = status
 
     def _wait(self, metrics: Mapping[str, float], timestamp: int, step: int) -> None:
         for name, value in metrics.items():

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import logging
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
 
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import Artifacts
-from lossbench.tracking.read import mean_curve
-from lossbench.tracking.run import RunRecord, Status
-from lossbench.tracking.store.client import Run, RunInfo
+from lossbench.tracking.ending import Attempts, Record, delete_run, end_for
+from lossbench.tracking.run import RunRecord
+from lossbench.tracking.schema import (
+    OF_JOBS_AND_REFERENCES,
+    Artifact,
+    EndStatus,
+    Role,
+    Status,
+    Tag,
+    having_status,
+    tagged,
+)
+from lossbench.tracking.search import RunRow, search_runs
 from lossbench.tracking.store.keys import tags_of
 from lossbench.tracking.store.open import Store
 
-_log = logging.getLogger(__name__)
-# What each of the data calls its classes and features.
-NAMES_OF_DATA = "data.json"
 _UNFINISHED = "ended with its sweep, unfinished"
 
 
-class SweepRecord:
+class SweepRecord(Record):
     """The upper two of the three levels: sweep -> objective -> run.
 
     The sweep's process opens it before the first job and closes it whatever happens; jobs, in any process,
     start their own `RunRecord` with `parent=sweep.objectives[label]` and `sweep=sweep.id`. As a context
-    manager it ends like a run: FINISHED, FAILED by an exception, KILLED by Ctrl-C.
+    manager it ends like a run; see :class:`lossbench.tracking.ending.Record`.
 
     Examples
     --------
@@ -44,6 +49,7 @@ class SweepRecord:
     """
 
     def __init__(self, store: Store, run: RunRecord, objectives: dict[str, RunRecord]) -> None:
+        self.id = run.id
         self._store = store
         self._run = run
         self._objectives = objectives
@@ -71,17 +77,17 @@ class SweepRecord:
         left_out
             (overrides, reason) of jobs whose components cannot serve the task or each other.
         """
-        run = RunRecord.start(store, name, role="sweep", params=params, tags=tags)
+        run = RunRecord.start(store, name, role=Role.SWEEP, params=params, tags=tags)
         record = cls(store, run, {})
         try:
-            run.tag("lossbench.sweep", run.id)
+            run.tag(Tag.SWEEP, run.id)
             if left_out:
                 entries = [{"overrides": overrides, "reason": reason} for overrides, reason in left_out]
-                run.artifacts.json(entries, "left_out.json")
+                run.artifacts.json(entries, Artifact.LEFT_OUT)
             for label, defining in objectives.items():
                 record._objectives[label] = record._start_objective(label, defining)
         except BaseException as error:
-            record._end_by(error)
+            record.end_by(error)
             raise
         return record
 
@@ -89,8 +95,8 @@ class SweepRecord:
     def reopen(
         cls,
         store: Store,
-        run: Run,
-        counting: Iterable[Run],
+        run: RunRow,
+        counting: Iterable[RunRow],
         *,
         objectives: Mapping[str, Mapping[str, Any]],
         tags: Mapping[str, Any] | None = None,
@@ -98,8 +104,8 @@ class SweepRecord:
     ) -> Self:
         """Continue a sweep that this process has taken over.
 
-        What was derived from its jobs (an objective's means, the references) is derived again when it closes: an
-        objective that has figures already is replaced, since MLflow's metrics can only be added to.
+        Its references and the means of its objectives are derived again when it closes: an objective that has figures
+        already is replaced, since MLflow's metrics can only be added to.
 
         Parameters
         ----------
@@ -108,38 +114,36 @@ class SweepRecord:
         objectives, tags, left_out
             As in :meth:`open`.
         """
-        record = cls(store, RunRecord.again(store, run), {})
+        record = cls(store, RunRecord.resume(store, run), {})
         client = store.client
         try:
-            for key, value in tags_of({**(tags or {}), "lossbench.sweep": run.info.run_id}).items():
+            for key, value in tags_of({**(tags or {}), Tag.SWEEP: run.id}).items():
                 client.set_tag(record.id, key, value)
-            if "lossbench.error" in run.data.tags:
-                client.delete_tag(record.id, "lossbench.error")
+            if Tag.ERROR in run.tags:
+                client.delete_tag(record.id, Tag.ERROR)
             if left_out:
                 entries = [{"overrides": overrides, "reason": reason} for overrides, reason in left_out]
-                record.artifacts.json(entries, "left_out.json")
-            clause = f"tags.`lossbench.sweep` = '{record.id}' AND tags.`lossbench.role`"
-            kept: dict[str, Run] = {}
+                record.artifacts.json(entries, Artifact.LEFT_OUT)
+            kept: dict[str, RunRow] = {}
             replaced: set[str] = set()
-            for each in list(read.search(store, f"{clause} = 'objective'")):
-                label = each.data.tags.get("lossbench.objective", "")
-                if each.data.metrics or label in kept or label not in objectives:
-                    replaced.add(each.info.run_id)
+            for each in list(record._search(Role.OBJECTIVE)):
+                label = each.tags.get(Tag.OBJECTIVE, "")
+                if each.metrics or label in kept or label not in objectives:
+                    replaced.add(each.id)
                 else:
                     kept[label] = each
             for label, defining in objectives.items():
                 record._objectives[label] = (
-                    RunRecord.again(store, kept[label]) if label in kept else record._start_objective(label, defining)
+                    RunRecord.resume(store, kept[label]) if label in kept else record._start_objective(label, defining)
                 )
             for job in counting:
-                parent = record.objectives.get(job.data.tags.get("lossbench.objective", ""))
-                if parent is not None and job.data.tags.get("mlflow.parentRunId") != parent:
-                    client.set_tag(job.info.run_id, "mlflow.parentRunId", parent)
-            for derived in [*replaced, *(each.info.run_id for each in read.search(store, f"{clause} = 'reference'"))]:
-                client.set_terminated(derived, "KILLED")
-                client.delete_run(derived)
+                parent = record.objectives.get(job.tags.get(Tag.OBJECTIVE, ""))
+                if parent is not None and job.tags.get(Tag.PARENT) != parent:
+                    client.set_tag(job.id, Tag.PARENT, parent)
+            for derived in [*replaced, *(each.id for each in record._search(Role.REFERENCE))]:
+                delete_run(store, derived)
         except BaseException as error:
-            record._end_by(error)
+            record.end_by(error)
             raise
         return record
 
@@ -147,16 +151,12 @@ class SweepRecord:
         return RunRecord.start(
             self._store,
             label,
-            role="objective",
+            role=Role.OBJECTIVE,
             params=defining,
             parent=self.id,
             sweep=self.id,
             objective=label,
         )
-
-    @property
-    def id(self) -> str:
-        return self._run.id
 
     @property
     def objectives(self) -> dict[str, str]:
@@ -169,29 +169,27 @@ class SweepRecord:
         return self._run.artifacts
 
     @property
-    def status(self) -> Status | None:
+    def ended(self) -> bool:
+        return self._run.ended
+
+    @property
+    def status(self) -> EndStatus | None:
         """How the sweep ended, None while it runs."""
         return self._run.status
 
-    def end_unfinished(self, status: Status = "KILLED") -> list[str]:
+    def end_unfinished(self, status: EndStatus = Status.KILLED) -> list[str]:
         """End every job that is still RUNNING (its process is gone), and return their run ids."""
-        running = read.search(
-            self._store,
-            f"tags.`lossbench.sweep` = '{self.id}' AND tags.`lossbench.role` LIKE 'r%' "
-            "AND attributes.status = 'RUNNING'",
-        )
-        ended = []
-        for run in list(running):
-            self._store.client.set_tag(run.info.run_id, "lossbench.error", _UNFINISHED)
-            self._store.client.set_terminated(run.info.run_id, status)
-            ended.append(run.info.run_id)
-        return ended
+        of_sweep, running = tagged(Tag.SWEEP, self.id), having_status(Status.RUNNING)
+        unfinished = [run.id for run in search_runs(self._store, of_sweep, OF_JOBS_AND_REFERENCES, running)]
+        for run_id in unfinished:
+            end_for(self._store, run_id, status, _UNFINISHED)
+        return unfinished
 
     def close(
         self,
-        status: Status,
+        status: EndStatus,
         *,
-        unfinished: Status = "KILLED",
+        unfinished: EndStatus = Status.KILLED,
         summaries: Mapping[str, Mapping[str, float]] | None = None,
         leaderboard: pd.DataFrame | None = None,
         note: str | None = None,
@@ -218,101 +216,74 @@ class SweepRecord:
         error
             Traceback of what ended the sweep, kept as `traceback.txt`.
         """
-        if self.status is not None:
+        if self.ended:
             return
-        problems = _Problems()
-        problems.guard(lambda: self.end_unfinished(unfinished))
-        jobs = problems.guard(self._jobs) or {}
+        attempts = Attempts()
+        attempts.attempt(lambda: self.end_unfinished(unfinished))
+        jobs = attempts.attempt(self._jobs) or {}
         for label, record in self._objectives.items():
             summary = (summaries or {}).get(label, {})
-            problems.guard(partial(self._complete, record, jobs.get(label, []), summary, status))
+            attempts.attempt(partial(self._complete, record, jobs.get(label, []), summary, status))
             if record.status is None:
-                problems.guard(record.kill)
+                attempts.attempt(record.kill)
         if leaderboard is not None:
-            problems.guard(lambda: self._publish(leaderboard))
+            attempts.attempt(lambda: self._publish(leaderboard))
         if note is not None:
-            problems.guard(lambda: self._run.tag("mlflow.note.content", note))
-        problems.guard(lambda: self._finish(status, metrics, error))
-        if self.status is None:
-            problems.guard(lambda: self._store.client.set_terminated(self.id, status))
-        problems.raise_first()
+            attempts.attempt(lambda: self._run.tag(Tag.NOTE, note))
+        attempts.attempt(lambda: self._finish(status, metrics, error))
+        if not self.ended:
+            attempts.attempt(lambda: self._store.client.set_terminated(self.id, status))
+        attempts.raise_first()
 
-    def _jobs(self) -> dict[str, list[RunInfo]]:
-        # Without their metrics and params: those of ten thousand runs take a gigabyte.
-        jobs: dict[str, list[RunInfo]] = {}
-        for run in read.search(self._store, f"tags.`lossbench.sweep` = '{self.id}' AND tags.`lossbench.role` = 'run'"):
-            if "lossbench.superseded" not in run.data.tags:
-                jobs.setdefault(run.data.tags.get("lossbench.objective", ""), []).append(run.info)
+    def finish(self) -> None:
+        """Close the sweep as FINISHED, without an answer."""
+        self.close(Status.FINISHED)
+
+    def fail(self, traceback_text: str) -> None:
+        """Close the sweep as FAILED, with what failed."""
+        self.close(Status.FAILED, error=traceback_text)
+
+    def kill(self) -> None:
+        """Close the sweep as KILLED."""
+        self.close(Status.KILLED)
+
+    def _search(self, role: str) -> Iterator[RunRow]:
+        return search_runs(self._store, tagged(Tag.SWEEP, self.id), tagged(Tag.ROLE, role))
+
+    def _jobs(self) -> dict[str, list[RunRow]]:
+        jobs: dict[str, list[RunRow]] = {}
+        for run in self._search(Role.RUN):
+            if not run.superseded:
+                jobs.setdefault(run.tags.get(Tag.OBJECTIVE, ""), []).append(run.without_values())
         return jobs
 
     def _complete(
-        self, record: RunRecord, jobs: Sequence[RunInfo], summary: Mapping[str, float], status: Status
+        self, record: RunRecord, jobs: Sequence[RunRow], summary: Mapping[str, float], status: EndStatus
     ) -> None:
-        curve = mean_curve(self._store, [job for job in jobs if job.status == "FINISHED"])
+        curve = read.mean_curve(self._store, [job for job in jobs if job.status == Status.FINISHED])
         keys = [str(key) for key in curve.columns if key != "epoch"]
         for epoch, *means in curve[["epoch", *keys]].itertuples(index=False):
             record.log([(int(epoch), dict(zip(keys, means, strict=True)))])
         record.finish(summary, _status_of({job.status for job in jobs}, status))
 
     def _publish(self, leaderboard: pd.DataFrame) -> None:
-        self._run.artifacts.table(leaderboard, "leaderboard.csv")
+        self._run.artifacts.table(leaderboard, Artifact.LEADERBOARD)
         # MLflow's own log_table appends to what is there; this is the file that it would write.
         split = {"columns": list(leaderboard.columns), "data": leaderboard.astype(object).to_numpy().tolist()}
-        self._run.artifacts.json(split, "leaderboard.json")
-        self._run.tag("mlflow.loggedArtifacts", '[{"path": "leaderboard.json", "type": "table"}]')
+        self._run.artifacts.json(split, Artifact.LEADERBOARD_TABLE)
+        self._run.tag(Tag.TABLES, json.dumps([{"path": Artifact.LEADERBOARD_TABLE, "type": "table"}]))
 
-    def _finish(self, status: Status, metrics: Mapping[str, float] | None, error: str | None) -> None:
-        if status == "FAILED" and error is not None:
+    def _finish(self, status: EndStatus, metrics: Mapping[str, float] | None, error: str | None) -> None:
+        if status == Status.FAILED and error is not None:
             self._run.fail(error)
         else:
             self._run.finish(metrics, status)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close("FINISHED")
-        else:
-            self._end_by(error)
-
-    def _end_by(self, error: BaseException) -> None:
-        try:
-            if isinstance(error, Exception):
-                self.close("FAILED", error="".join(traceback.format_exception(error)))
-            else:
-                self.close("KILLED")
-        except Exception as broken:
-            error.add_note(f"the record of sweep {self.id} is incomplete: {broken}")
-
-
-class _Problems:
-    """Steps that must all be tried: the first exception is kept, the others are logged."""
-
-    def __init__(self) -> None:
-        self._first: Exception | None = None
-
-    def guard(self, step: Callable[[], Any]) -> Any:
-        try:
-            return step()
-        except Exception as error:
-            if self._first is None:
-                self._first = error
-            else:
-                _log.warning("closing the sweep: %s", error)
-            return None
-
-    def raise_first(self) -> None:
-        if self._first is not None:
-            raise self._first
-
-
-def _status_of(statuses: set[str], sweep: Status) -> Status:
+def _status_of(statuses: set[str], sweep: EndStatus) -> EndStatus:
     """An objective is as good as its worst job; without any, it is as the sweep is."""
-    if "FAILED" in statuses:
-        return "FAILED"
-    if statuses - {"FINISHED"}:
-        return "KILLED"
-    return "FINISHED" if statuses else sweep
+    if Status.FAILED in statuses:
+        return Status.FAILED
+    if statuses - {Status.FINISHED}:
+        return Status.KILLED
+    return Status.FINISHED if statuses else sweep

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from lossbench.tracking.read import search
 from lossbench.tracking.run import RunRecord
-from lossbench.tracking.store.client import MlflowException, Run
+from lossbench.tracking.schema import Artifact, Role, Status, Tag, tagged
+from lossbench.tracking.search import RunRow, active_run, search_runs
 from lossbench.tracking.store.open import Store
 from lossbench.tracking.unfinished import supersede
 
 
 class TuningRecord:
-    """Trials and what they found, beside the three levels of the comparison: sweep -> tuning -> trial.
+    """The record of a tuning and its trials, beside the three levels of the comparison: sweep -> tuning -> trial.
 
     Roles `tuning` and `trial` keep them apart from the jobs that are compared, and from the objectives that MLflow's
     charts show.
@@ -34,19 +34,19 @@ class TuningRecord:
         *,
         params: Mapping[str, Any],
         tags: Mapping[str, Any] | None = None,
-        earlier: str | None = None,
+        resumed: str | None = None,
     ) -> Self:
         """Create the run of an objective's tuning, or go on with that of a sweep that was interrupted."""
-        known = None if earlier is None else _find(store, earlier)
-        if known is None:
+        run = None if resumed is None else active_run(store, resumed)
+        if run is None:
             name = f"tuning · {objective}"
-            run = RunRecord.start(
-                store, name, role="tuning", params=params, tags=tags, parent=sweep, sweep=sweep, objective=objective
+            started = RunRecord.start(
+                store, name, role=Role.TUNING, params=params, tags=tags, parent=sweep, sweep=sweep, objective=objective
             )
-            return cls(store, sweep, objective, run)
-        store.client.update_run(known.info.run_id, status="RUNNING")
-        record = cls(store, sweep, objective, RunRecord(store, known.info.run_id, known.info.artifact_uri))
-        record._move(known, parent=sweep)
+            return cls(store, sweep, objective, started)
+        store.client.update_run(run.id, status=Status.RUNNING)
+        record = cls(store, sweep, objective, RunRecord(store, run.id, run.artifact_uri))
+        record._move(run, parent=sweep)
         return record
 
     @property
@@ -60,9 +60,9 @@ class TuningRecord:
         run = RunRecord.start(
             self._store,
             f"trial {number} · {self._objective}",
-            role="trial",
+            role=Role.TRIAL,
             params=params,
-            tags={"lossbench.trial": number},
+            tags={Tag.TRIAL: number},
             parent=self.id,
             sweep=self._sweep,
             objective=self._objective,
@@ -76,26 +76,26 @@ class TuningRecord:
     def adopt(self, trials: Iterable[str]) -> None:
         """Take over trials of a sweep that was interrupted; one that is no longer in the store is passed over.
 
-        A trial that was recorded and never told, because the process was killed between the two, is tried again:
-        its first run counts no more.
+        A trial that was recorded but not yet kept in its study, because the process was killed between the two, is
+        tried again: its first run counts no more.
         """
-        told = set(trials)
-        for trial in told:
-            known = _find(self._store, trial)
-            if known is not None:
-                self._move(known, parent=self.id)
-        for run in search(self._store, f"tags.`mlflow.parentRunId` = '{self.id}' AND tags.`lossbench.role` = 'trial'"):
-            if run.info.run_id not in told:
+        kept = set(trials)
+        for trial in kept:
+            run = active_run(self._store, trial)
+            if run is not None:
+                self._move(run, parent=self.id)
+        for run in search_runs(self._store, tagged(Tag.PARENT, self.id), tagged(Tag.ROLE, Role.TRIAL)):
+            if run.id not in kept:
                 supersede(self._store, run)
 
-    def _move(self, run: Run, parent: str) -> None:
-        for key, value in (("mlflow.parentRunId", parent), ("lossbench.sweep", self._sweep)):
-            if run.data.tags.get(key) != value:
-                self._store.client.set_tag(run.info.run_id, key, value)
+    def _move(self, run: RunRow, parent: str) -> None:
+        for tag, value in ((Tag.PARENT, parent), (Tag.SWEEP, self._sweep)):
+            if run.tags.get(tag) != value:
+                self._store.client.set_tag(run.id, tag, value)
 
     def end(self, metrics: Mapping[str, float], table: Any, *, error: str | None = None) -> None:
-        """Write what the trials found, and end the run."""
-        self._run.artifacts.table(table, "trials.csv")
+        """Write the table of trials and the final metrics, and end the run."""
+        self._run.artifacts.table(table, Artifact.TRIALS)
         if error is None:
             self._run.finish(metrics)
         else:
@@ -103,12 +103,4 @@ class TuningRecord:
 
     def end_by(self, error: BaseException) -> None:
         """End the run by what interrupted it, unless it has ended."""
-        self._run.__exit__(type(error), error, error.__traceback__)
-
-
-def _find(store: Store, run_id: str) -> Run | None:
-    try:
-        run = store.client.get_run(run_id)
-    except MlflowException:
-        return None
-    return run if run.info.lifecycle_stage == "active" else None
+        self._run.end_by(error)

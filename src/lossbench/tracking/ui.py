@@ -19,6 +19,7 @@ from typing import Literal
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from lossbench.errors import UserError
+from lossbench.tracking.schema import JUDGED_BY, Role, Tag, tagged
 from lossbench.tracking.store import address
 from lossbench.tracking.store.client import MlflowException  # noqa: F401  (sets MLflow's environment for the child)
 from lossbench.tracking.store.keys import clean
@@ -34,7 +35,7 @@ def serve(
     port: int = 5000,
     *,
     sweep: str | None = None,
-    metric: str = "test/auroc",
+    metric: str = JUDGED_BY,
     show: Callable[[str], None] = print,
 ) -> None:
     """Serve MLflow's UI until Ctrl-C, after showing where it is.
@@ -55,28 +56,28 @@ def serve(
     UserError
         A port in use or out of range, a host that is not this machine's, or a server that does not start.
     """
-    at = base(store, port, host)
+    url = base_url(store, port, host)
     if address.scheme_of(store.uri) in address.SERVERS:
-        show(f"The store is a server with a UI of its own: {at}")
-        _show_links(store, at, sweep, metric, show)
+        show(f"The store is a server with a UI of its own: {url}")
+        _show_links(store, url, sweep, metric, show)
         return
     _require_free(host, port)
-    if not _loopback(host):
+    if not _is_loopback(host):
         show(f"Warning: {host} lets other machines read, change and delete these runs; there is no password.")
     log = store.mlruns / "ui.log"
     with _server(store, host, port, log) as child:
-        _wait(child, at, log)
-        show(f"MLflow's UI: {at} (Ctrl-C ends it)")
-        _show_links(store, at, sweep, metric, show)
+        _wait(child, url, log)
+        show(f"MLflow's UI: {url} (Ctrl-C ends it)")
+        _show_links(store, url, sweep, metric, show)
         with contextlib.suppress(KeyboardInterrupt):
             child.wait()
             raise UserError(f"MLflow's server ended by itself: {_last_line(log)} (all of it in {log})")
 
 
-def _show_links(store: Store, at: str, sweep: str | None, metric: str, show: Callable[[str], None]) -> None:
+def _show_links(store: Store, url: str, sweep: str | None, metric: str, show: Callable[[str], None]) -> None:
     if sweep is not None:
-        show(f"This sweep's objectives: {chart(store, sweep, metric, base=at)}")
-        show(f"The sweep itself: {run(store, sweep, base=at)}")
+        show(f"This sweep's objectives: {chart_url(store, sweep, metric, base=url)}")
+        show(f"The sweep itself: {run_url(store, sweep, base=url)}")
 
 
 @contextlib.contextmanager
@@ -135,14 +136,14 @@ def _sigterm_as_exit() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _wait(child: subprocess.Popen[bytes], at: str, log: Path) -> None:
+def _wait(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         if child.poll() is not None:
             raise UserError(f"MLflow's server did not start: {_last_line(log)} (all of it in {log})")
         with (
             contextlib.suppress(urllib.error.URLError, OSError),
-            urllib.request.urlopen(f"{at}/health", timeout=2),
+            urllib.request.urlopen(f"{url}/health", timeout=2),
         ):
             return
         time.sleep(0.1)
@@ -153,15 +154,15 @@ def _require_free(host: str, port: int) -> None:
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
         raise UserError(f"a port is a number from 1 to 65535, got {port!r}")
     try:
-        if _free(host, port):
+        if _is_free(host, port):
             return
     except OSError as error:
         raise UserError(f"the UI cannot listen on {host}:{port}: {error.strerror or error}") from error
-    other = next((p for p in range(port + 1, min(port + 100, 65536)) if _free(host, p)), None)
+    other = next((p for p in range(port + 1, min(port + 100, 65536)) if _is_free(host, p)), None)
     raise UserError(f"the port {port} on {host} is in use" + (f": port {other} is free" if other else ""))
 
 
-def _free(host: str, port: int) -> bool:
+def _is_free(host: str, port: int) -> bool:
     import errno
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -176,7 +177,7 @@ def _free(host: str, port: int) -> bool:
     return True
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
@@ -190,7 +191,7 @@ def _last_line(log: Path) -> str:
     return lines[-1] if lines else "no output"
 
 
-def base(store: Store, port: int = 5000, host: str = "127.0.0.1") -> str:
+def base_url(store: Store, port: int = 5000, host: str = "127.0.0.1") -> str:
     """Return where the UI answers: the tracking server itself, else the one that `lossbench ui` starts."""
     if address.scheme_of(store.uri) in address.SERVERS:
         parts = urlsplit(store.uri)
@@ -198,7 +199,7 @@ def base(store: Store, port: int = 5000, host: str = "127.0.0.1") -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def chart(
+def chart_url(
     store: Store, sweep: str, metric: str, direction: Literal["max", "min"] = "max", base: str | None = None
 ) -> str:
     """Return the chart view of a sweep's objectives, one bar each, best first.
@@ -209,7 +210,7 @@ def chart(
     query = {
         "workflowType": "machine_learning",
         "compareRunsMode": "CHART",
-        "searchFilter": f"tags.`lossbench.sweep` = '{sweep}' AND tags.`lossbench.role` = 'objective'",
+        "searchFilter": f"{tagged(Tag.SWEEP, sweep)} AND {tagged(Tag.ROLE, Role.OBJECTIVE)}",
         "orderByKey": f"metrics.`{clean(metric)}`",
         "orderByAsc": "true" if direction == "min" else "false",
     }
@@ -218,10 +219,10 @@ def chart(
     return f"{_experiment(store, base)}/runs?{urlencode(query, quote_via=quote)}"
 
 
-def run(store: Store, run_id: str, base: str | None = None) -> str:
+def run_url(store: Store, run_id: str, base: str | None = None) -> str:
     """Return the page of one run."""
     return f"{_experiment(store, base)}/runs/{run_id}"
 
 
 def _experiment(store: Store, address_of_ui: str | None) -> str:
-    return f"{(address_of_ui or base(store)).rstrip('/')}/#/experiments/{store.experiment_id}"
+    return f"{(address_of_ui or base_url(store)).rstrip('/')}/#/experiments/{store.experiment_id}"

@@ -1,4 +1,4 @@
-"""What training leaves, whoever trained."""
+"""What training returns, whichever engine trained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Diverged(Failed):
 
 @dataclass(frozen=True)
 class Fit:
-    """What training left: the job's network and objective hold the selected epoch's parameters.
+    """The result of a training: the job's network and objective hold the selected epoch's parameters.
 
     ``history`` has one mapping per epoch (``epoch``, ``train/...``, ``val/...``); ``seconds`` is training with its
     validation, for jobs that were trained together each one's share.

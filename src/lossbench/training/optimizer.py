@@ -71,7 +71,7 @@ def build_scheduler(job: Job, optimizer: torch.optim.Optimizer) -> Any:
 
 
 def step_scheduler(scheduler: Any, figures: Mapping[str, Any], rule: Rule) -> None:
-    """End an epoch for the scheduler."""
+    """Step the scheduler at the end of an epoch."""
     if isinstance(scheduler, ReduceLROnPlateau):
         scheduler.step(float(figures[str(rule.metric)]))
     else:
@@ -103,7 +103,6 @@ def parameter_groups(
         Mappings with ``pattern`` (a shell pattern on parameter names, such as ``head.*``) and any settings that
         the optimizer takes per group, such as ``lr`` or ``weight_decay``. The first pattern that matches counts,
         and what it sets wins over ``decay_on``: a ``weight_decay`` given to ``body.*`` decays its biases too.
-
     decays
         False where the optimizer decays nothing: there is nothing to spare then, and one group steps faster than two.
 

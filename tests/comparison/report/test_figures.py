@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from lossbench.comparison.leaderboard import leaderboard
+from lossbench.comparison.leaderboard import build_leaderboard
 from lossbench.comparison.report import page
 from lossbench.comparison.report.evidence import Evidence, Names
 from lossbench.comparison.report.figures import (
@@ -44,11 +44,11 @@ def test_ranking_draws_each_objective_in_order_and_the_references_that_are_near(
         }
     )  # fmt: skip
     runs = pd.concat([made.runs, references], ignore_index=True)
-    picture = ranking.ranking(Evidence(runs, leaderboard(runs, "test/auroc")))
+    picture = ranking.draw(Evidence(runs, build_leaderboard(runs, "test/auroc")))
     axes = picture.figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b", r"a\$x\$"]
     means = [container.lines[0].get_xdata()[0] for container in axes.containers]
-    assert means == pytest.approx([made.judged("b"), made.judged("a$x$")])
+    assert means == pytest.approx([made.ranked_mean("b"), made.ranked_mean("a$x$")])
     assert [text.get_text() for text in axes.texts] == ["Bayes rule 0.7500"]
     assert picture.message.startswith("b has the best mean test/auroc, 0.70")
     assert "a$x$ the last, 0.60" in picture.message
@@ -56,7 +56,7 @@ def test_ranking_draws_each_objective_in_order_and_the_references_that_are_near(
 
 
 def test_ranking_of_single_runs_has_no_interval(evidence: Build) -> None:
-    picture = ranking.ranking(evidence(THREE, seeds=1))
+    picture = ranking.draw(evidence(THREE, seeds=1))
     assert picture.figure.axes[0].containers == []
     assert "interval" not in picture.message
 
@@ -64,12 +64,12 @@ def test_ranking_of_single_runs_has_no_interval(evidence: Build) -> None:
 def test_ranking_of_nothing(evidence: Build) -> None:
     made = evidence(THREE, seeds=1)
     made.runs["metrics.test/auroc"] = float("nan")
-    assert ranking.ranking(Evidence(made.runs, leaderboard(made.runs, "test/auroc"))) is None
+    assert ranking.draw(Evidence(made.runs, build_leaderboard(made.runs, "test/auroc"))) is None
 
 
 def test_paired_differences_are_those_of_the_seeds(evidence: Build) -> None:
     made = evidence(THREE)
-    picture = differences.paired(made)
+    picture = differences.draw(made)
     by_seed = made.jobs.pivot(index="params.seed", columns="objective", values="metrics.test/auroc")
     ticks = picture.figure.axes[0].lines[1].get_xdata()
     np.testing.assert_allclose(sorted(ticks), sorted(by_seed["focal"] - by_seed["cross_entropy"]))
@@ -78,23 +78,25 @@ def test_paired_differences_are_those_of_the_seeds(evidence: Build) -> None:
 
 
 def test_without_another_objective_there_are_no_differences(evidence: Build) -> None:
-    assert differences.paired(evidence({"cross_entropy": 1.0}, seeds=2)) is None
+    assert differences.draw(evidence({"cross_entropy": 1.0}, seeds=2)) is None
 
 
 def test_curves_average_seeds_and_say_their_areas(evidence: Build) -> None:
     made = evidence(THREE)
-    picture = ranking_curves.roc(made, "rings")
+    picture = ranking_curves.draw_roc(made, "rings")
     first = picture.figure.axes[0].lines[1]
     expected = np.mean([curve.true_rate for curve in made.curves("focal", "rings")], axis=0)
     np.testing.assert_allclose(first.get_ydata(), expected)
     assert picture.message.startswith("Mean AUROC runs from 0.75")
     assert "(focal)" in picture.message
-    assert ranking_curves.precision_recall(made, "rings").message.startswith("Mean average precision runs from 0.75")
+    assert ranking_curves.draw_precision_recall(made, "rings").message.startswith(
+        "Mean average precision runs from 0.75"
+    )
 
 
 def test_many_objectives_leave_lines_to_the_best_the_baseline_and_the_last(evidence: Build) -> None:
     made = evidence({**{f"loss{i}": 1 + i / 10 for i in range(10)}, "cross_entropy": 1.35}, seeds=2)
-    picture = ranking_curves.roc(made, "rings")
+    picture = ranking_curves.draw_roc(made, "rings")
     labels = [line.get_label() for line in picture.figure.axes[0].lines[1:]]
     assert labels == ["loss9", "loss8", "loss7", "loss6", "cross_entropy", "loss0"]
     assert "Shown are 6 of 11 objectives" in picture.message
@@ -104,8 +106,8 @@ def test_figures_of_rows_need_rows(evidence: Build) -> None:
     made = evidence(THREE, seeds=2)
     without = Evidence(made.runs, made.leaderboard)
     for draw in (
-        ranking_curves.roc, ranking_curves.precision_recall, training.training, thresholds.thresholds,
-        reliability.reliability, regions.regions, distributions.distributions,
+        ranking_curves.draw_roc, ranking_curves.draw_precision_recall, training.draw, thresholds.draw,
+        reliability.draw, regions.draw, distributions.draw,
     ):  # fmt: skip
         assert draw(made, "rings") is not None
         assert draw(without, "rings") is None
@@ -113,24 +115,24 @@ def test_figures_of_rows_need_rows(evidence: Build) -> None:
 
 def test_what_two_classes_and_two_features_alone_have(evidence: Build) -> None:
     three = evidence(THREE, seeds=2, classes=3, features=4)
-    assert thresholds.thresholds(three, "rings") is None
-    assert regions.regions(three, "rings") is None
-    assert "true class" in distributions.distributions(three, "rings").message
-    assert regions.regions(evidence(THREE, seeds=2, classes=3), "rings") is not None
+    assert thresholds.draw(three, "rings") is None
+    assert regions.draw(three, "rings") is None
+    assert "true class" in distributions.draw(three, "rings").message
+    assert regions.draw(evidence(THREE, seeds=2, classes=3), "rings") is not None
 
 
 def test_training_stops_where_the_first_run_does(evidence: Build) -> None:
     made = evidence({"focal": 1.0}, seeds=3, epochs=6)
     long = made.history
     made.history = lambda run: long(run).head(4) if run.endswith("1") else long(run)
-    picture = training.training(made, "rings")
+    picture = training.draw(made, "rings")
     assert picture.figure.axes[0].lines[0].get_xdata().tolist() == [0, 1, 2, 3]
     assert picture.title == "val/auroc over the epochs"
-    assert training.training(evidence({"focal": 1.0}, seeds=2, epochs=1), "rings") is None
+    assert training.draw(evidence({"focal": 1.0}, seeds=2, epochs=1), "rings") is None
 
 
 def test_decision_regions_name_the_class_and_share_a_scale(evidence: Build) -> None:
-    picture = regions.regions(evidence(THREE, seeds=2, names=Names(("out", "in"), ("u", "v"))), "rings")
+    picture = regions.draw(evidence(THREE, seeds=2, names=Names(("out", "in"), ("u", "v"))), "rings")
     images = [axes.images[0] for axes in picture.figure.axes if axes.images]
     assert len(images) == 3
     assert {image.get_clim() for image in images} == {(0, 1)}
@@ -146,10 +148,10 @@ def test_a_grid_needs_two_crossed_factors(evidence: Build) -> None:
     }
     made = evidence(crossed, seeds=2)
     assert list(factors(made).columns) == ["loss", "regularizer"]
-    picture = grid.grid(made)
+    picture = grid.draw(made)
     assert picture.title == "regularizer x loss"
     assert picture.message.startswith("The best cell of regularizer x loss is l2 with brier, mean test/auroc 1.1")
-    assert grid.grid(evidence({"a": {"loss": "a", "strength": 1}, "b": {"loss": "b", "strength": 2}})) is None
+    assert grid.draw(evidence({"a": {"loss": "a", "strength": 1}, "b": {"loss": "b", "strength": 2}})) is None
 
 
 def test_a_factor_that_follows_another_says_nothing(evidence: Build) -> None:
@@ -168,32 +170,32 @@ def test_parallel_coordinates_need_a_number_with_three_values(evidence: Build) -
     def swept(values: list[Any]) -> Evidence:
         return evidence({f"g{n}": {"loss.gamma": value, "strength": n} for n, value in enumerate(values)}, seeds=1)
 
-    picture = coordinates.coordinates(swept([0.01, 0.1, 1.0, 10.0, 100.0]))
+    picture = coordinates.draw(swept([0.01, 0.1, 1.0, 10.0, 100.0]))
     assert "the best has loss.gamma 100: mean test/auroc" in picture.message
-    assert coordinates.coordinates(swept([0.1, 1.0, 2.0])) is None
-    assert coordinates.coordinates(swept(["a", "b", "c", "d", "e"])) is None
+    assert coordinates.draw(swept([0.1, 1.0, 2.0])) is None
+    assert coordinates.draw(swept(["a", "b", "c", "d", "e"])) is None
 
 
 def test_ranks_over_datasets(evidence: Build) -> None:
-    few = critical_difference.critical_difference(evidence(THREE, seeds=1, data=("iris", "wine")))
+    few = critical_difference.draw(evidence(THREE, seeds=1, data=("iris", "wine")))
     assert "2 independent datasets decide nothing: it takes at least 7 for 3 objectives" in few.message
     assert few.message.startswith("focal has the best mean rank, 1 of 3, brier the last, 3.")
     many = evidence(THREE, seeds=1, data=tuple(f"d{n}" for n in range(9)))
-    assert "All objectives are separated from each other." in critical_difference.critical_difference(many).message
-    assert critical_difference.critical_difference(evidence(THREE, seeds=1)) is None
+    assert "All objectives are separated from each other." in critical_difference.draw(many).message
+    assert critical_difference.draw(evidence(THREE, seeds=1)) is None
 
 
 def test_sparsity_only_where_penalties_vary_and_matter(evidence: Build) -> None:
     varied = {n: {"regularizer": n, "strength": s} for n, s in (("none", 1.0), ("l1", 5.0))}
-    assert sparsity.sparsity(evidence(varied, seeds=2)).message.startswith("l1 has the most weights near zero, 50.0%")
-    assert sparsity.sparsity(evidence(dict.fromkeys(("a", "b"), 2.0), seeds=2)) is None
+    assert sparsity.draw(evidence(varied, seeds=2)).message.startswith("l1 has the most weights near zero, 50.0%")
+    assert sparsity.draw(evidence(dict.fromkeys(("a", "b"), 2.0), seeds=2)) is None
     alike = {n: {"regularizer": n, "strength": 1.0} for n in ("none", "l1")}
-    assert sparsity.sparsity(evidence(alike, seeds=2)) is None
+    assert sparsity.draw(evidence(alike, seeds=2)) is None
 
 
 def test_a_drawing_is_small_svg_with_the_pages_colors(evidence: Build) -> None:
     with style.styled():
-        picture = ranking.ranking(evidence({"<b>$x$</b>": 1.0, "b": 2.0}, seeds=2))
+        picture = ranking.draw(evidence({"<b>$x$</b>": 1.0, "b": 2.0}, seeds=2))
     drawing = style.svg(picture.figure, "ranking")
     inside = style.in_page(drawing)
     assert "&lt;b&gt;$x$&lt;/b&gt;" in inside

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from lossbench.comparison.leaderboard import Leaderboard, leaderboard
+from lossbench.comparison.leaderboard import Leaderboard, build_leaderboard
 from lossbench.comparison.report.render import show, to_markdown
 
 Table = Callable[..., pd.DataFrame]
@@ -37,7 +37,7 @@ def board(runs: Table) -> Leaderboard:
         ("a very long name · with weighting balanced · and regularizer l1 · l2", 0, 1e-5),
         references={"Bayes": 0.9, "class prior": 0.1},
     )
-    return leaderboard(frame.assign(**{"metrics.test/f1": 0.5}), "test/auroc", show=["test/f1"])
+    return build_leaderboard(frame.assign(**{"metrics.test/f1": 0.5}), "test/auroc", show=["test/f1"])
 
 
 def printed(board: Leaderboard, width: int, **more: object) -> str:
@@ -49,7 +49,7 @@ def printed(board: Leaderboard, width: int, **more: object) -> str:
 def test_single_datasets_stand_beside_each_other(runs: Table) -> None:
     gains = {"mse": 0.1, "focal": 0.0}
     frame = runs(*((name, seed, 0.5 + seed / 100 + gain) for name, gain in gains.items() for seed in range(8)))
-    alone = leaderboard(frame, "test/auroc", baseline="focal")
+    alone = build_leaderboard(frame, "test/auroc", baseline="focal")
     board = replace(alone, by_dataset={"iris": alone, "a [b]": alone})
     text = printed(board, 80)
     assert "on each dataset: + better, - worse, = equivalent to focal" in " ".join(text.split())
@@ -105,7 +105,7 @@ def test_references_have_no_rank(board: Leaderboard) -> None:
 
 
 def test_markdown_escapes_names_and_cuts_long_lists(runs: Table) -> None:
-    board = leaderboard(runs(("<b>|focal|</b>_x_", 0, 0.5)), "test/auroc")
+    board = build_leaderboard(runs(("<b>|focal|</b>_x_", 0, 0.5)), "test/auroc")
     many = pd.concat([FAILURES] * 20, ignore_index=True)
     many["error"] = [f"ValueError: {number}" for number in range(40)]
     text = to_markdown(board, failures=many, left_out=LEFT_OUT)
@@ -118,7 +118,7 @@ def test_markdown_escapes_names_and_cuts_long_lists(runs: Table) -> None:
 
 
 def test_an_error_of_several_lines_stays_one_entry(runs: Table) -> None:
-    board = leaderboard(runs(("focal", 0, 0.5)), "test/auroc")
+    board = build_leaderboard(runs(("focal", 0, 0.5)), "test/auroc")
     failures = FAILURES.assign(error="first\nsecond | line")
     assert "- loss=mse seed=3: FAILED: first second \\| line\n" in to_markdown(board, failures=failures)
 

@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from lossbench.comparison.leaderboard import leaderboard
+from lossbench.comparison.leaderboard import build_leaderboard
 from lossbench.comparison.report.evidence import Evidence, Names
-from lossbench.comparison.report.page import About, Report, report
+from lossbench.comparison.report.page import About, Report, build_page
 
 Build = Callable[..., Evidence]
 HOSTILE = "<script>alert('x')</script>"
@@ -69,13 +69,13 @@ ABOUT = About(
 
 @pytest.fixture(scope="module")
 def several(evidence: Build) -> Report:
-    return report(evidence({"a": 1.0, "b": 2.0, "c": 3.0}, seeds=2, data=("iris", "wine")), ABOUT)
+    return build_page(evidence({"a": 1.0, "b": 2.0, "c": 3.0}, seeds=2, data=("iris", "wine")), ABOUT)
 
 
 @pytest.fixture(scope="module")
 def made(evidence: Build) -> Report:
     names = Names(("negative", "positive"), ("width", "height"))
-    return report(evidence({"cross_entropy": 2.0, "focal": 2.5, "brier": 1.0}, names=names), ABOUT)
+    return build_page(evidence({"cross_entropy": 2.0, "focal": 2.5, "brier": 1.0}, names=names), ABOUT)
 
 
 def test_every_section_is_there(made: Report) -> None:
@@ -110,7 +110,7 @@ def test_every_section_is_there(made: Report) -> None:
 
 
 def test_without_a_question_failures_or_a_command_it_says_so(evidence: Build) -> None:
-    text = Page(report(evidence({"focal": 1.0}, seeds=2), About("x")).html).text
+    text = Page(build_page(evidence({"focal": 1.0}, seeds=2), About("x")).html).text
     assert "None: every job finished, and none was left out." in text
     assert "No command was recorded." in text
 
@@ -150,7 +150,7 @@ def test_nothing_is_asked_of_the_network(made: Report) -> None:
 def test_names_stay_text(evidence: Build) -> None:
     names = Names((HOSTILE, "a & b"), (HOSTILE, '" onload="x'))
     strengths = {"cross_entropy": {"loss": HOSTILE, "strength": 2.0}, HOSTILE: {"loss": "x", "strength": 2.5}}
-    made = report(
+    made = build_page(
         evidence(strengths, names=names, data=(HOSTILE,)),
         About(
             HOSTILE, question=HOSTILE, sweeps=[HOSTILE], commands=[HOSTILE], versions={HOSTILE: HOSTILE},
@@ -187,7 +187,7 @@ def test_several_datasets_have_a_table_each(several: Report) -> None:
 def test_without_a_finished_run_it_says_so(evidence: Build) -> None:
     made = evidence({"a": 1.0, "b": 2.0}, seeds=2)
     broken = made.runs.assign(status="FAILED")
-    found = report(Evidence(broken, leaderboard(broken, "test/auroc")), ABOUT)
+    found = build_page(Evidence(broken, build_leaderboard(broken, "test/auroc")), ABOUT)
     text = Page(found.html).text
     assert "No objective has a value." in text
     assert "runs 4, of which 0 finished" in text
@@ -197,6 +197,6 @@ def test_without_a_finished_run_it_says_so(evidence: Build) -> None:
 def test_runs_that_lossbench_did_not_make(evidence: Build) -> None:
     made = evidence({"a": 1.0, "b": 2.0}, seeds=3)
     foreign = made.runs[["run_id", "objective", "role", "status", "seconds", "metrics.test/auroc"]]
-    text = Page(report(Evidence(foreign, leaderboard(foreign, "test/auroc")), About("x")).html).text
+    text = Page(build_page(Evidence(foreign, build_leaderboard(foreign, "test/auroc")), About("x")).html).text
     assert "b has the best mean test/auroc" in text
     assert "not recorded" in text

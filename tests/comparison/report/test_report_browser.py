@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lossbench.comparison.report.evidence import Evidence, Names
-from lossbench.comparison.report.page import About, report
+from lossbench.comparison.report.page import About, build_page
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -52,7 +52,7 @@ def browse(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def page(evidence: Callable[..., Evidence], tmp_path_factory: pytest.TempPathFactory) -> Path:
     strengths = {f"objective_{n} · l2": n / 3 for n in range(9)} | {"cross_entropy": 2.0}
-    made = report(
+    made = build_page(
         evidence(strengths, names=Names(("negative", "positive"), ("width", "height"))),
         About("ten objectives on rings", "Which one wins?", commands=["lossbench -m loss=" + "focal," * 40]),
     )

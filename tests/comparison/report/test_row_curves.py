@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score, precision_recall_curve, roc_curve
 
-from lossbench.comparison.report.row_curves import BINS, RATES, THRESHOLDS, Predictions, curves
+from lossbench.comparison.report.row_curves import BINS, RATES, THRESHOLDS, Predictions, curves_of
 
 
 def rows(n: int = 300, classes: int = 2, ties: bool = False) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def cells(frame: pd.DataFrame, classes: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("classes", [2, 3])
 def test_curves_pass_through_the_points_of_scikit_learn(classes: int, ties: bool) -> None:
     frame = rows(classes=classes, ties=ties)
-    found = curves(frame, "test")
+    found = curves_of(frame, "test")
     positive, said = cells(frame, classes)
     false_rate, true_rate, _ = roc_curve(positive, said, drop_intermediate=False)
     # At a rate where the curve climbs straight up, its top counts.
@@ -59,17 +59,17 @@ def test_curves_pass_through_the_points_of_scikit_learn(classes: int, ties: bool
 
 def test_f1_at_every_threshold() -> None:
     frame = rows()
-    found = curves(frame, "test")
+    found = curves_of(frame, "test")
     for said, by in (("prob_1", found.f1_link), ("posterior_1", found.f1_posterior)):
         expected = [f1_score(frame["target"], frame[said] > t, zero_division=0) for t in THRESHOLDS]
         np.testing.assert_allclose(by, expected, atol=1e-12)
-    assert curves(rows(classes=3), "test").f1_link is None
+    assert curves_of(rows(classes=3), "test").f1_link is None
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_reliability_counts_every_row_once(classes: int) -> None:
     frame = rows(classes=classes)
-    bins = curves(frame, "test").link
+    bins = curves_of(frame, "test").link
     count, said, true = np.zeros(BINS), np.zeros(BINS), np.zeros(BINS)
     for row in frame.to_dict("records"):
         top = 1 if classes == 2 else max(range(classes), key=lambda k: row[f"prob_{k}"])
@@ -78,15 +78,15 @@ def test_reliability_counts_every_row_once(classes: int) -> None:
         count[place] += 1
         said[place] += p
         true[place] += row["target"] == top
-    np.testing.assert_allclose([bins.count, bins.said, bins.true], [count, said, true], atol=1e-9)
+    np.testing.assert_allclose([bins.count, bins.expected, bins.true], [count, said, true], atol=1e-9)
 
 
 def test_one_class_has_no_ranking_and_broken_scores_nothing() -> None:
     frame = rows()
-    assert curves(frame.assign(target=0), "test").true_rate is None
-    assert curves(frame.assign(score_0=np.inf), "test") is None
-    assert curves(frame, "val") is None
-    assert curves(pd.DataFrame(), "val") is None
+    assert curves_of(frame.assign(target=0), "test").true_rate is None
+    assert curves_of(frame.assign(score_0=np.inf), "test") is None
+    assert curves_of(frame, "val") is None
+    assert curves_of(pd.DataFrame(), "val") is None
 
 
 @pytest.mark.parametrize("group", [50, 1000])

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lossbench.comparison.leaderboard import leaderboard
-from lossbench.comparison.report.budgets import Tuning, joined, setting, with_budgets
+from lossbench.comparison.leaderboard import build_leaderboard
+from lossbench.comparison.report.budgets import Tuning, as_overrides, join_tunings, with_budgets
 from lossbench.comparison.report.evidence import Evidence
 from lossbench.comparison.report.figures import trials
-from lossbench.comparison.report.page import About, report
+from lossbench.comparison.report.page import About, build_page
 from lossbench.comparison.report.render import cells, to_markdown
 
 RATE = "optimizer.lr"
@@ -74,7 +74,7 @@ def test_settings_can_be_typed_again(tuned: Tuning) -> None:
     first, second = tuned.settings
     assert first == ("cross_entropy", f"{values}  (val/auroc 0.9000 under 2 tuning seeds, the default 0.7000)")
     assert second == ("focal", f"{values}  (the default, as none was better: val/auroc 0.8000 under 2 tuning seeds)")
-    assert setting({"a": None, "b": True, "c": 3, "d": "x"}) == "a=null b=true c=3 d=x"
+    assert as_overrides({"a": None, "b": True, "c": 3, "d": "x"}) == "a=null b=true c=3 d=x"
 
 
 def test_a_setting_says_how_it_did_on_further_seeds() -> None:
@@ -84,7 +84,7 @@ def test_a_setting_says_how_it_did_on_further_seeds() -> None:
         one("b", [0.7, 0.9], confirmed=scores, best_trial=0),
         one("c", [None, 0.9], confirmed=scores[1:]),
     )
-    made = Tuning(made.metric, made.direction, made.seeds, made.found, made.trials, range(200, 212), 5)
+    made = Tuning(made.metric, made.direction, made.seeds, made.objectives, made.trials, range(200, 212), 5)
     found = {name: text.partition("  ")[2] for name, text in made.settings}
     assert found == {
         "a": "(val/auroc 0.8500 under 12 further seeds, the default 0.7100)",
@@ -97,7 +97,7 @@ def test_a_setting_says_how_it_did_on_further_seeds() -> None:
 def test_a_leaderboard_shows_the_budget_of_each_objective(runs: Callable[..., pd.DataFrame], tuned: Tuning) -> None:
     rows = [(name, seed, value) for name, value in (("cross_entropy", 0.9), ("focal", 0.8)) for seed in range(3)]
     frame = runs(*rows, references={"Bayes rule": 0.95})
-    untuned = leaderboard(frame, "test/auroc")
+    untuned = build_leaderboard(frame, "test/auroc")
     assert "trials" not in cells(untuned)
     board = with_budgets(untuned, tuned, {})
     assert cells(board)["trials"] == ["", "3", "3 + 1 failed"]
@@ -109,26 +109,26 @@ def test_a_leaderboard_shows_the_budget_of_each_objective(runs: Callable[..., pd
 
 def test_budgets_of_one_loss_on_several_data_add_up(runs: Callable[..., pd.DataFrame]) -> None:
     both = tuning(one("focal · iris", [0.5, 0.6]), one("focal · wine", [0.5, None, 0.7]))
-    board = leaderboard(runs(("focal", 0, 0.5)), "test/auroc")
+    board = build_leaderboard(runs(("focal", 0, 0.5)), "test/auroc")
     board = with_budgets(board, both, {"focal · iris": "focal", "focal · wine": "focal"})
     assert board.table[["trials", "failed_trials"]].to_numpy().tolist() == [[4, 1]]
 
 
 def test_several_sweeps_are_one(tuned: Tuning) -> None:
     other = tuning(one("brier", [0.5, 0.6]), seeds=(200,))
-    both = joined([tuned, other])
+    both = join_tunings([tuned, other])
     assert both is not None
     assert both.seeds == [100, 101, 200]
-    assert list(both.found["objective"]) == ["cross_entropy", "focal", "brier"]
-    assert joined([]) is None
+    assert list(both.objectives["objective"]) == ["cross_entropy", "focal", "brier"]
+    assert join_tunings([]) is None
 
 
 def test_history_draws_trials_best_so_far_and_default(evidence: Callable[..., Evidence], tuned: Tuning) -> None:
     made = evidence({"cross_entropy": 2.0, "focal": 2.5}, seeds=2)
-    assert trials.history(made) is None
-    assert trials.importances(made) is None
+    assert trials.draw_history(made) is None
+    assert trials.draw_importances(made) is None
     made.tuning = tuned
-    picture = trials.history(made)
+    picture = trials.draw_history(made)
     assert picture is not None
     first, second = picture.figure.axes
     dots, best, default = first.lines
@@ -144,12 +144,12 @@ def test_importances_part_the_optimizers_from_the_objectives_own(
 ) -> None:
     made = evidence({"cross_entropy": 2.0, "focal": 2.5}, seeds=2)
     made.tuning = tuned
-    picture = trials.importances(made)
+    picture = trials.draw_importances(made)
     assert picture is not None
     assert [patch.get_width() for patch in picture.figure.axes[0].patches[:3]] == [0.75, 0.0, 0.25]
     assert "75% to 75%" in picture.message
     assert "loss.gamma" in picture.message
-    page = report(made, About("tuned"))
+    page = build_page(made, About("tuned"))
     assert 'id="tuning"' in page.html
     assert "loss.gamma=1.5" in page.html
     assert {"tuning_history", "tuning_importances"} <= {drawn.name for drawn in page.pictures}
@@ -161,6 +161,6 @@ def test_where_lower_is_better_the_best_so_far_falls(evidence: Callable[..., Evi
     document = {"metric": "val/log_loss", "direction": "min", "seeds": [1], "further_seeds": [], "confirm": 0,
                 "objectives": [{**entry, "best": 0.5}]}  # fmt: skip
     made.tuning = Tuning.read(document, pd.DataFrame(rows))
-    picture = trials.history(made)
+    picture = trials.draw_history(made)
     assert picture is not None
     assert list(picture.figure.axes[0].lines[1].get_ydata()) == [0.7, 0.7, 0.5]

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lossbench.sweep.tuning.confirm import Confirmed, candidates, choose, confirm
-from lossbench.sweep.tuning.study import Told
+from lossbench.sweep.tuning.confirm import Confirmed, choose, confirm, pick_candidates
+from lossbench.sweep.tuning.study import EndedTrial
 
 
-def told(number: int) -> Told:
-    return Told(number, {}, "finished", 0.0)
+def ended(number: int) -> EndedTrial:
+    return EndedTrial(number, {}, "finished", 0.0)
 
 
 def test_the_default_and_the_best_of_the_others_are_scored_again() -> None:
-    ranked = [told(number) for number in (7, 0, 3, 9)]
-    assert [trial.number for trial in candidates(ranked, 2)] == [0, 7, 3]
-    assert [trial.number for trial in candidates(ranked, 9)] == [0, 7, 3, 9]
-    assert [trial.number for trial in candidates(ranked[2:], 1)] == [3]  # the default failed
+    ranked = [ended(number) for number in (7, 0, 3, 9)]
+    assert [trial.number for trial in pick_candidates(ranked, 2)] == [0, 7, 3]
+    assert [trial.number for trial in pick_candidates(ranked, 9)] == [0, 7, 3, 9]
+    assert [trial.number for trial in pick_candidates(ranked[2:], 1)] == [3]  # the default failed
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

@@ -15,7 +15,7 @@ from lossbench.config.expand import document
 from lossbench.data.dataset import Dataset
 from lossbench.errors import UserError
 from lossbench.runs.prepare import draw, prepare_job
-from lossbench.sweep.tuning.space import check_changes, space, start
+from lossbench.sweep.tuning.space import check_changes, encode_start, read_space
 
 DOCUMENTS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((conf_dir() / "search").glob("*.yaml"))}
 SMALL = ("data.positives=40", "data.negatives=80", "data.test_rows=50")
@@ -40,10 +40,10 @@ def test_keys_are_in_alphabetical_order_and_those_of_a_component() -> None:
 def test_every_space_serves_its_component(group: str, name: str, dataset: Dataset) -> None:
     overrides = [f"{group}=[{name}]" if group == "regularizer" else f"{group}={name}", *SMALL]
     config = compose(overrides)
-    domains = space(config, shipped, {}, [])
+    domains = read_space(config, shipped, {}, [])
     own = [domain for domain in domains if domain.key.startswith(f"{group}.")]
     assert len(own) == len(DOCUMENTS[group][name])
-    begun = start(domains, config)
+    begun = encode_start(domains, config)
     for domain in own:
         node, *_, leaf = _walk(config, domain.key)
         assert domain.value(begun[domain.key]) == node[leaf]
@@ -66,7 +66,7 @@ def focal() -> dict[str, Any]:
 
 
 def keys(*arguments: Any) -> list[str]:
-    return [domain.key for domain in space(*arguments)]
+    return [domain.key for domain in read_space(*arguments)]
 
 
 def test_a_space_is_made_of_the_chosen_components(focal: dict[str, Any]) -> None:
@@ -82,7 +82,7 @@ def test_a_person_changes_adds_and_takes_away(focal: dict[str, Any]) -> None:
         "optimizer": {"lr": None, "weight_decay": None},
         "regularizer": {"l1": {"strength": {"choices": [0.001, 0.01]}}, "l2": {"strength": None}},
     }
-    found = {domain.key: domain for domain in space(focal, shipped, changes, [])}
+    found = {domain.key: domain for domain in read_space(focal, shipped, changes, [])}
     assert list(found) == ["loss.gamma", "regularizer.l1.strength", "loss.alpha"]
     assert (found["loss.gamma"].low, found["loss.gamma"].high) == (0.0, 3.0)
     assert found["regularizer.l1.strength"].choices == (0.001, 0.01)
@@ -102,7 +102,7 @@ def test_a_person_changes_adds_and_takes_away(focal: dict[str, Any]) -> None:
 def test_what_cannot_be_tuned_is_refused(changes: dict[str, Any], fixed: list[str], words: list[str]) -> None:
     config = compose(["loss=focal"])
     with pytest.raises(UserError) as refused:
-        space(config, shipped, changes, fixed)
+        read_space(config, shipped, changes, fixed)
     for word in words:
         assert word in str(refused.value)
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_tuned_is_refused(changes: dict[str, Any], fixed: list[st
 )
 def test_a_document_that_does_not_fit_is_refused(document: dict[str, Any], message: str, focal: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=message):
-        space(focal, lambda path: document if path == "search/loss" else {}, {}, [])
+        read_space(focal, lambda path: document if path == "search/loss" else {}, {}, [])
 
 
 def test_a_change_that_concerns_no_objective_is_refused(focal: dict[str, Any]) -> None:

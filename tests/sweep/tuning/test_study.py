@@ -37,7 +37,7 @@ def go_on(one: Study, trials: int, batch: int = 3) -> None:
 def test_the_default_is_the_first_trial_and_the_optimum_is_found(tmp_path: Path) -> None:
     one = study(tmp_path / "a.journal")
     go_on(one, 25)
-    told = one.told()
+    told = one.ended()
     assert told[0].values == {"loss.gamma": 2.0, "optimizer.weight_decay": 0.0}
     assert [trial.number for trial in told] == list(range(25))
     best = one.ranked()[0]
@@ -78,7 +78,7 @@ def test_a_study_that_is_broken_off_while_it_draws_ends_as_another(
     break_off(first, drawn, monkeypatch, within=within)
     again = study(tmp_path / "broken.journal")
     go_on(again, 15)
-    assert [trial.values for trial in again.told()] == [trial.values for trial in whole.told()]
+    assert [trial.values for trial in again.ended()] == [trial.values for trial in whole.ended()]
 
 
 @pytest.mark.parametrize("told", [0, 1, 2])
@@ -92,7 +92,7 @@ def test_a_study_that_is_broken_off_before_all_of_a_wave_is_told_ends_as_another
     again = study(tmp_path / "broken.journal")
     assert again.next(3) == wave[told:]  # not asked again but tried again
     go_on(again, 15)
-    assert again.told() == whole.told()
+    assert again.ended() == whole.ended()
 
 
 def test_a_failed_trial_is_counted_and_never_the_best(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_failed_trial_is_counted_and_never_the_best(tmp_path: Path) -> None:
     one.tell(first, None, run="a", error="Diverged: train/loss became nan")
     one.tell(second, -3.0, spread=0.5, run="b")
     assert (one.count("finished"), one.count("failed")) == (1, 1)
-    failed, finished = one.told()
+    failed, finished = one.ended()
     assert failed.error == "Diverged: train/loss became nan"
     assert finished.spread == 0.5
     best = one.ranked()[0]
@@ -143,4 +143,4 @@ def test_a_trial_that_was_interrupted_while_it_was_drawn_does_not_count(tmp_path
     (trial,) = one.next(1)
     assert trial.values == {"loss.gamma": 2.0, "optimizer.weight_decay": 0.0}
     one.tell(trial, 1.0, run="")
-    assert [told.state for told in one.told()] == ["finished"]
+    assert [told.state for told in one.ended()] == ["finished"]

@@ -14,7 +14,7 @@ import pytest
 
 from lossbench.tracking import read
 from lossbench.tracking.artifacts import read_artifact
-from lossbench.tracking.unfinished import SUPERSEDED
+from lossbench.tracking.search import search_runs
 
 Place = Any  # conftest's Killable
 TIMED = ["seconds"]
@@ -22,7 +22,7 @@ TIMED = ["seconds"]
 
 def answer_of(place: Place) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The leaderboard, the final metrics of every job and the predictions, without what depends on clock and ids."""
-    sweep = read.last_sweep(place.store)
+    sweep = read.find_sweep(place.store, "last")
     folder = place.mlruns / "artifacts" / sweep.id / "artifacts"
     board = pd.read_csv(folder / "leaderboard.csv").drop(columns=TIMED)
     runs = read.runs(place.store, sweep.id)
@@ -38,22 +38,22 @@ def answer_of(place: Place) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 def require_whole(place: Place, jobs: int) -> None:
     """Exactly so many jobs count, all FINISHED and each once; nothing claims to run; no objective stands twice."""
     store = place.store
-    assert list(read.search(store, "attributes.status = 'RUNNING'")) == []
+    assert list(search_runs(store, "attributes.status = 'RUNNING'")) == []
     (sweep,) = read.sweeps(store)
     assert sweep.status == "FINISHED"
-    below = list(read.search(store, f"tags.`lossbench.sweep` = '{sweep.id}'"))
-    counting = [run for run in below if run.data.tags["lossbench.role"] == "run" and SUPERSEDED not in run.data.tags]
+    below = list(search_runs(store, f"tags.`lossbench.sweep` = '{sweep.id}'"))
+    counting = [run for run in below if run.role == "run" and not run.superseded]
     assert len(counting) == jobs
-    assert {run.info.status for run in counting} == {"FINISHED"}
-    assert len({run.data.tags["lossbench.identity"] for run in counting}) == jobs
-    objectives = {run.info.run_id: run for run in below if run.data.tags["lossbench.role"] == "objective"}
-    labels = [run.data.tags["lossbench.objective"] for run in objectives.values()]
+    assert {run.status for run in counting} == {"FINISHED"}
+    assert len({run.tags["lossbench.identity"] for run in counting}) == jobs
+    objectives = {run.id: run for run in below if run.role == "objective"}
+    labels = [run.tags["lossbench.objective"] for run in objectives.values()]
     assert len(labels) == len(set(labels))
     for run in counting:
-        parent = objectives[run.data.tags["mlflow.parentRunId"]]
-        assert parent.data.tags["lossbench.objective"] == run.data.tags["lossbench.objective"]
-        assert read_artifact(store, run.info.run_id, run.info.artifact_uri, "model.pt")
-    references = [run.info.run_name for run in below if run.data.tags["lossbench.role"] == "reference"]
+        parent = objectives[run.tags["mlflow.parentRunId"]]
+        assert parent.tags["lossbench.objective"] == run.tags["lossbench.objective"]
+        assert read_artifact(store, run.id, run.artifact_uri, "model.pt")
+    references = [run.name for run in below if run.role == "reference"]
     assert len(references) == len(set(references))
     assert not (place.mlruns / "shards" / sweep.id).exists()
 

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from commands import TINY, Command, Ended
-from lossbench.tracking import read
 from lossbench.tracking.run import RunRecord
-from lossbench.tracking.store.client import Run
+from lossbench.tracking.schema import Tag
+from lossbench.tracking.search import RunRow, search_runs
 from lossbench.tracking.store.open import Store, open_store
-from lossbench.tracking.store.process import TAG as PROCESS
 from lossbench.tracking.store.process import Process
-from lossbench.tracking.unfinished import GONE, SUPERSEDED, repair
+from lossbench.tracking.unfinished import GONE, repair
 
 # A loss that raises while a file is there, and whose value a constant scales: an edit of the module changes it.
 LOSS = """
@@ -78,13 +77,13 @@ def sweep(store: Store, mlruns: Path, folder: Path, command: Command, monkeypatc
     return run
 
 
-def counting(store: Store, role: str = "run") -> list[Run]:
-    found = read.search(store, f"tags.`lossbench.role` = '{role}'")
-    return [run for run in found if SUPERSEDED not in run.data.tags]
+def counting(store: Store, role: str = "run") -> list[RunRow]:
+    found = search_runs(store, f"tags.`lossbench.role` = '{role}'")
+    return [run for run in found if not run.superseded]
 
 
 def ids(store: Store) -> dict[str, str]:
-    return {run.info.run_name: run.info.run_id for run in counting(store)}
+    return {run.name: run.id for run in counting(store)}
 
 
 JOBS = ("loss=mine,cross_entropy", "seed=0,1")
@@ -107,15 +106,15 @@ def test_failed_jobs_are_done_again_and_the_others_are_not(sweep: Command, faile
     assert "2 of 4 jobs are finished, 2 to train" in ended.out
     after = ids(store)
     assert {name for name in before if before[name] == after[name]} == {"s0 · cross_entropy", "s1 · cross_entropy"}
-    assert {run.info.status for run in counting(store)} == {"FINISHED"}
+    assert {run.status for run in counting(store)} == {"FINISHED"}
     (one,) = counting(store, "sweep")
-    assert one.info.status == "FINISHED"
-    assert "lossbench.error" not in one.data.tags
-    objectives = {run.info.run_id: run for run in counting(store, "objective")}
+    assert one.status == "FINISHED"
+    assert "lossbench.error" not in one.tags
+    objectives = {run.id: run for run in counting(store, "objective")}
     assert len(objectives) == 2
-    assert {run.data.metrics["n"] for run in objectives.values()} == {2.0}
-    assert all("failed" not in run.data.metrics for run in objectives.values())
-    assert {run.data.tags["mlflow.parentRunId"] for run in counting(store)} == set(objectives)
+    assert {run.metrics["n"] for run in objectives.values()} == {2.0}
+    assert all("failed" not in run.metrics for run in objectives.values())
+    assert {run.tags["mlflow.parentRunId"] for run in counting(store)} == set(objectives)
     assert len(counting(store, "reference")) == 4
 
 
@@ -145,15 +144,15 @@ def test_never_starts_another(sweep: Command, failed: Ended, store: Store) -> No
 def test_a_named_sweep(sweep: Command, failed: Ended, store: Store) -> None:
     (one,) = counting(store, "sweep")
     sweep(*JOBS, "sweep.resume=never")
-    for name, why in ((one.info.run_id[:10], "has other jobs"), ("nothing_like_it", "no sweep is named")):
+    for name, why in ((one.id[:10], "has other jobs"), ("nothing_like_it", "no sweep is named")):
         ended = sweep("loss=focal", "seed=0,1", f"sweep.resume={name}")
         assert ended.status == 2
         assert why in ended.err
-    finished = next(run for run in counting(store, "sweep") if run.info.status == "FINISHED")
-    ended = sweep(*JOBS, f"sweep.resume={finished.info.run_id[:10]}")
+    finished = next(run for run in counting(store, "sweep") if run.status == "FINISHED")
+    ended = sweep(*JOBS, f"sweep.resume={finished.id[:10]}")
     assert (ended.status, "has finished" in ended.err) == (2, True)
-    assert sweep(*JOBS, f"sweep.resume={one.info.run_id[:10]}").status == 0
-    assert {run.info.status for run in counting(store, "sweep")} == {"FINISHED"}
+    assert sweep(*JOBS, f"sweep.resume={one.id[:10]}").status == 0
+    assert {run.status for run in counting(store, "sweep")} == {"FINISHED"}
 
 
 @pytest.mark.parametrize("edited", ["loss_of_mine.py", "helper_of_mine.py"])
@@ -191,7 +190,7 @@ def test_an_edited_table_is_trained_anew(sweep: Command, store: Store, folder: P
 
 
 def test_a_dry_run_lists_and_trains_nothing(sweep: Command, failed: Ended, store: Store) -> None:
-    before = {run.info.run_id: run.info.status for run in read.search(store, "")}
+    before = {run.id: run.status for run in search_runs(store)}
     ended = sweep("--dry-run", *JOBS)
     assert ended.status == 0, ended.err
     assert "    0  new (was failed)   mine: loss=mine seed=0" in ended.out
@@ -202,7 +201,7 @@ def test_a_dry_run_lists_and_trains_nothing(sweep: Command, failed: Ended, store
     assert "4 jobs: 4 new" in ended.out
     assert "expected time: 1 s of training" in ended.out
     assert "1 objectives have no run yet" in ended.out
-    assert {run.info.run_id: run.info.status for run in read.search(store, "")} == before
+    assert {run.id: run.status for run in search_runs(store)} == before
 
 
 @pytest.mark.parametrize("setting", ["resume=3.5", "retry_failed=3", "dry_run=maybe"])
@@ -213,7 +212,7 @@ def test_settings_of_the_wrong_type(sweep: Command, setting: str) -> None:
 
 
 def _mark(store: Store, run: str, process: Process, status: str = "RUNNING") -> None:
-    store.client.set_tag(run, PROCESS, str(process))
+    store.client.set_tag(run, Tag.PROCESS, str(process))
     store.client.update_run(run, status=status)
 
 
@@ -238,34 +237,34 @@ def test_a_sweep_that_may_be_alive_is_left_alone(
     sweep: Command, failed: Ended, store: Store, process: Process, adopted: bool
 ) -> None:
     (one,) = counting(store, "sweep")
-    _mark(store, one.info.run_id, process)
+    _mark(store, one.id, process)
     ended = sweep(*JOBS)
     assert ended.status == 0, ended.err
     assert len(counting(store, "sweep")) == (1 if adopted else 2)
-    assert (f"the sweep {one.info.run_id[:8]} of the same jobs runs in process" in ended.out) is not adopted
+    assert (f"the sweep {one.id[:8]} of the same jobs runs in process" in ended.out) is not adopted
     if not adopted:
-        assert store.client.get_run(one.info.run_id).info.status == "RUNNING"
-        store.client.set_terminated(one.info.run_id, "KILLED")
+        assert store.client.get_run(one.id).info.status == "RUNNING"
+        store.client.set_terminated(one.id, "KILLED")
 
 
 def test_a_worker_that_is_still_at_work_is_not_overtaken(
     sweep: Command, failed: Ended, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lossbench.tracking.unfinished._ORPHAN_SECONDS", 0.2)
-    job = next(run for run in counting(store) if run.info.status == "FAILED")
-    _mark(store, job.info.run_id, Process.current())
+    job = next(run for run in counting(store) if run.status == "FAILED")
+    _mark(store, job.id, Process.current())
     ended = sweep(*JOBS)
     assert ended.status == 2
     assert f"process {os.getpid()} on" in ended.err
     assert "still trains 1 jobs of this sweep" in ended.err
-    store.client.set_terminated(job.info.run_id, "KILLED")
+    store.client.set_terminated(job.id, "KILLED")
 
 
 def test_runs_whose_process_is_gone_are_ended_and_others_are_not(store: Store) -> None:
     gone, alive = (RunRecord.start(store, name, role="run") for name in ("gone", "alive"))
     foreign = store.client.create_run(store.experiment_id)
-    store.client.set_tag(gone.id, PROCESS, str(another(started="1")))
-    assert [run.info.run_id for run in repair(store)] == [gone.id]
+    store.client.set_tag(gone.id, Tag.PROCESS, str(another(started="1")))
+    assert [run.id for run in repair(store)] == [gone.id]
     ended = store.client.get_run(gone.id)
     assert (ended.info.status, ended.data.tags["lossbench.error"]) == ("KILLED", GONE)
     for run in (alive.id, foreign.info.run_id):

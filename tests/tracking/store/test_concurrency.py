@@ -20,6 +20,7 @@ from sqlalchemy import create_engine, text
 
 from lossbench.errors import UserError
 from lossbench.tracking import read
+from lossbench.tracking.search import search_runs
 from lossbench.tracking.store.open import Store, open_store
 
 # A text, since a worker cannot import a test's functions.
@@ -66,13 +67,13 @@ def record_at_once(folder: Path, uri: str, experiment: str, workers: int, runs: 
 
 def require_every_row(store: Store, database: str, workers: int, runs: int) -> None:
     """Every run is there with its file, and the table of metrics holds exactly the rows that were recorded."""
-    found = list(read.search(store, "tags.`lossbench.role` = 'run'"))
+    found = list(search_runs(store, "tags.`lossbench.role` = 'run'"))
     names = [f"{worker}/{number}" for worker in range(workers) for number in range(runs)]
-    assert sorted(run.info.run_name for run in found) == sorted(names)
-    assert {run.info.status for run in found} == {"FINISHED"}
+    assert sorted(run.name for run in found) == sorted(names)
+    assert {run.status for run in found} == {"FINISHED"}
     for run in found[:: max(1, len(found) // 8)]:
-        data = read.read_artifact(store, run.info.run_id, run.info.artifact_uri, "who.txt")
-        assert data == run.info.run_id.encode()
+        data = read.read_artifact(store, run.id, run.artifact_uri, "who.txt")
+        assert data == run.id.encode()
     engine = create_engine(database)
     with engine.connect() as connection:
         rows = connection.execute(

@@ -14,9 +14,9 @@ import pytest
 from lossbench.cli.main import dispatch
 from lossbench.errors import UserError
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.schema import Tag
 from lossbench.tracking.store.open import Store, open_store
 from lossbench.tracking.store.outbox import outbox_of
-from lossbench.tracking.store.process import TAG as PROCESS
 from lossbench.tracking.store.process import Process
 
 Doctor = Callable[..., tuple[int, str]]
@@ -66,7 +66,7 @@ def test_a_healthy_store(store: Store, doctor: Doctor) -> None:
 
 def test_stale_runs(store: Store, doctor: Doctor) -> None:
     gone, alive = RunRecord.start(store, "gone", role="run"), RunRecord.start(store, "alive", role="run")
-    store.client.set_tag(gone.id, PROCESS, str(replace(Process.current(), started="1")))
+    store.client.set_tag(gone.id, Tag.PROCESS, str(replace(Process.current(), started="1")))
     status, out = doctor()
     assert status == 1
     assert "found: 1 runs claim to run, and their process is gone (gone): --mend mends it" in out
@@ -233,7 +233,7 @@ def test_waiting_records_are_delivered(store: Store, doctor: Doctor, monkeypatch
 
     run = RunRecord.start(store, "a", role="run")
     with monkeypatch.context() as outage:
-        outage.setattr(store.client, "log_batch", locked)
+        outage.setattr(store.bulk, "write", locked)
         run.log([(0, {"a": 1.0})])
         run.finish({"b": 2.0})
     assert store.client.get_run(run.id).info.status == "RUNNING"

@@ -17,14 +17,14 @@ import pytest
 
 from commands import TINY, Command, Ended
 from lossbench.tracking import read
-from lossbench.tracking.read import history
+from lossbench.tracking.read import history_of
 from lossbench.tracking.run import RunRecord
+from lossbench.tracking.schema import Tag
+from lossbench.tracking.search import read_run, search_runs
 from lossbench.tracking.store import outbox
 from lossbench.tracking.store.open import Store, open_store
 from lossbench.tracking.store.outbox import Outbox, StoreUnreachable, outbox_of
-from lossbench.tracking.store.process import TAG as PROCESS
 from lossbench.tracking.store.process import Process
-from lossbench.tracking.unfinished import SUPERSEDED
 
 
 class Unreliable:
@@ -136,7 +136,7 @@ def require_all(store: Store, run: RunRecord, epochs: int) -> None:
     assert len(losses) == epochs
     assert sum(point.value != point.value for point in losses) == 1
     assert found.data.metrics["test/auroc"] == 0.25
-    assert len(history(store, run.id)) == epochs
+    assert len(history_of(store, read_run(store, run.id))) == epochs
     assert {file.path for file in store.client.list_artifacts(run.id)} == {"config.yaml", "history.csv"}
 
 
@@ -247,8 +247,8 @@ def sweep(store: Store, command: Command, monkeypatch: pytest.MonkeyPatch) -> Co
 
 
 def counting(store: Store) -> list[Any]:
-    runs = read.search(store, "tags.`lossbench.role` = 'run'")
-    return [run for run in runs if SUPERSEDED not in run.data.tags]
+    runs = search_runs(store, "tags.`lossbench.role` = 'run'")
+    return [run for run in runs if not run.superseded]
 
 
 @pytest.mark.parametrize("fate", ["lose", "forget"])
@@ -260,12 +260,12 @@ def test_a_sweep_over_a_server_that_drops_every_third_request(
     server.fate = serve
     assert ended.status == 0, ended.err
     runs = counting(store)
-    assert [run.info.status for run in runs] == ["FINISHED"] * 4
+    assert [run.status for run in runs] == ["FINISHED"] * 4
     for run in runs:
-        assert len(store.client.get_metric_history(run.info.run_id, "val/auroc")) == 3
-    objectives = list(read.search(store, "tags.`lossbench.role` = 'objective'"))
-    assert sorted(run.info.run_name for run in objectives) == ["cross_entropy", "focal"]
-    assert {run.data.metrics["n"] for run in objectives} == {2.0}
+        assert len(store.client.get_metric_history(run.id, "val/auroc")) == 3
+    objectives = list(search_runs(store, "tags.`lossbench.role` = 'objective'"))
+    assert sorted(run.name for run in objectives) == ["cross_entropy", "focal"]
+    assert {run.metrics["n"] for run in objectives} == {2.0}
 
 
 def test_a_sweep_whose_server_goes_away_ends_with_one_line_and_goes_on_from_there(
@@ -295,11 +295,11 @@ def test_a_sweep_whose_server_goes_away_ends_with_one_line_and_goes_on_from_ther
     (left,) = read.sweeps(store)
     assert left.status == "RUNNING"
     # This process lives on, where a person's command has ended.
-    store.client.set_tag(left.id, PROCESS, str(replace(Process.current(), started="1")))
+    store.client.set_tag(left.id, Tag.PROCESS, str(replace(Process.current(), started="1")))
     time.sleep(0.2)
     again = sweep()
     assert again.status == 0, again.err
     assert "records that had waited for the store" in again.out
     assert "4 of 4 jobs are finished, 0 to train" in again.out
-    assert [run.info.status for run in counting(store)] == ["FINISHED"] * 4
+    assert [run.status for run in counting(store)] == ["FINISHED"] * 4
     assert [sweep.status for sweep in read.sweeps(store)] == ["FINISHED"]

@@ -22,7 +22,7 @@ from lossbench.training.fit import Fit
 from lossbench.training.job import Job
 from lossbench.training.lightning.learner import Learner
 from lossbench.training.lightning.shared_batch import Ranks
-from lossbench.training.lightning.trainer import build_trainer, fit, quiet
+from lossbench.training.lightning.trainer import build_trainer, fit, hide_tips
 from lossbench.training.settings import TrainerSettings
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -223,11 +223,11 @@ def test_what_cannot_be_shared(changes: dict[str, Any], message: str) -> None:
 
 def test_other_strategies_of_several_processes_are_refused() -> None:
     settings = TrainerSettings(devices=2, strategy="ddp_spawn")
-    with quiet(), pytest.raises(UserError, match=r"^trainer.devices is one device, got 2 .* trainer=ddp shares"):
+    with hide_tips(), pytest.raises(UserError, match=r"^trainer.devices is one device, got 2 .* trainer=ddp shares"):
         build_trainer(settings, [], [])
 
 
 def test_ddp_of_one_process_is_no_ddp() -> None:
-    with quiet():
+    with hide_tips():
         trainer = build_trainer(TrainerSettings(strategy="ddp"), [], [])
     assert trainer.world_size == 1

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from lossbench.errors import UserError
 from lossbench.training.job import dtype_of
-from lossbench.training.lightning.trainer import build_trainer, quiet
+from lossbench.training.lightning.trainer import build_trainer, hide_tips
 from lossbench.training.selection import Rule
 from lossbench.training.settings import TrainerSettings
 
@@ -68,7 +68,7 @@ needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machin
     ],
 )
 def test_refused_settings_are_one_line(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message) as raised, quiet():
+    with pytest.raises(UserError, match=message) as raised, hide_tips():
         build_trainer(TrainerSettings.read({**CPU, **settings}), [], [])
     assert "\n" not in str(raised.value)
 
@@ -189,7 +189,7 @@ def test_a_live_bar_shows_the_epochs_and_leaves_nothing(make_job, train, monkeyp
 def test_quiet_puts_everything_back() -> None:
     logger = logging.getLogger("lightning.pytorch")
     level, filters = logger.level, list(warnings.filters)
-    with pytest.raises(KeyError), quiet():
+    with pytest.raises(KeyError), hide_tips():
         assert logger.level == logging.WARNING
         raise KeyError
     assert logger.level == level

@@ -23,7 +23,7 @@ class Tuning:
         Those that trials were scored on, and those that the best of them were scored on again; no compared run has any.
     confirm
         How many trials of each objective were scored again, beside the default.
-    found
+    objectives
         One row per objective: `objective, finished, failed, default, best, best_trial, setting, importances`,
         `confirmed`;
         `best` is the score of the setting that was kept, missing where an objective was given up, and `default` is
@@ -35,7 +35,7 @@ class Tuning:
     metric: str
     direction: str
     seeds: Sequence[int]
-    found: pd.DataFrame
+    objectives: pd.DataFrame
     trials: pd.DataFrame
     further_seeds: Sequence[int] = ()
     confirm: int = 0
@@ -43,10 +43,10 @@ class Tuning:
     @classmethod
     def read(cls, document: Mapping[str, Any], trials: pd.DataFrame) -> Tuning:
         """Return what a sweep kept as `tuning.json` and `trials.csv`."""
-        found = pd.DataFrame(document["objectives"])
+        objectives = pd.DataFrame(document["objectives"])
         numbers = ["default", "best"]
-        found[numbers] = found[numbers].astype(float)
-        return cls(document["metric"], document["direction"], document["seeds"], found, trials,
+        objectives[numbers] = objectives[numbers].astype(float)
+        return cls(document["metric"], document["direction"], document["seeds"], objectives, trials,
                    document["further_seeds"], document["confirm"])  # fmt: skip
 
     def of(self, objective: str) -> pd.DataFrame:
@@ -56,7 +56,7 @@ class Tuning:
     @property
     def notes(self) -> list[str]:
         """What a reader of a leaderboard must know of the budget."""
-        finished = sorted(set(self.found["finished"]))
+        finished = sorted(set(self.objectives["finished"]))
         budget = f"{finished[0]}" if len(finished) == 1 else f"{finished[0]} to {finished[-1]}"
         seeds = f"seed {self.seeds[0]}" if len(self.seeds) == 1 else f"the seeds {self.seeds[0]} to {self.seeds[-1]}"
         mean = f"{self.metric}" if len(self.seeds) == 1 else f"mean {self.metric}"
@@ -70,10 +70,10 @@ class Tuning:
                 f"seeds ({self.further_seeds[0]} to {self.further_seeds[-1]}); another than the default was kept where "
                 "it was better there (one-sided sign-flip test, p <= .05 by Holm)"
             )
-        failed = {row["objective"]: row["failed"] for row in self.found.to_dict("records") if row["failed"]}
+        failed = {row["objective"]: row["failed"] for row in self.objectives.to_dict("records") if row["failed"]}
         if failed:
             lines.append(f"failed trials, replaced by others: {', '.join(f'{k} {n}' for k, n in failed.items())}")
-        lost = self.found.loc[self.found["best"].isna(), "objective"].tolist()
+        lost = self.objectives.loc[self.objectives["best"].isna(), "objective"].tolist()
         if lost:
             lines.append(f"given up, since too many trials failed: {', '.join(lost)}")
         return lines
@@ -81,12 +81,12 @@ class Tuning:
     @property
     def settings(self) -> list[tuple[str, str]]:
         """(objective, what was found for it), the setting as a command line has it."""
-        return [(str(row["objective"]), self._said(row)) for row in self.found.to_dict("records")]
+        return [(str(row["objective"]), self._describe(row)) for row in self.objectives.to_dict("records")]
 
-    def _said(self, row: Mapping[Any, Any]) -> str:
+    def _describe(self, row: Mapping[Any, Any]) -> str:
         if row["best"] != row["best"]:
             return "given up"
-        return f"{setting(row['setting'])}  ({self.why(row)})"
+        return f"{as_overrides(row['setting'])}  ({self.why(row)})"
 
     def why(self, row: Mapping[Any, Any]) -> str:
         """Say why a setting was kept, with its score."""
@@ -101,7 +101,7 @@ class Tuning:
         return f"{self.metric} {kept:.4f} {on}, {beside}"
 
 
-def joined(tunings: Sequence[Tuning]) -> Tuning | None:
+def join_tunings(tunings: Sequence[Tuning]) -> Tuning | None:
     """Return the tunings of several sweeps as one; None without any."""
     if not tunings:
         return None
@@ -110,23 +110,23 @@ def joined(tunings: Sequence[Tuning]) -> Tuning | None:
         first.metric,
         first.direction,
         sorted({seed for each in tunings for seed in each.seeds}),
-        pd.concat([each.found for each in tunings], ignore_index=True),
+        pd.concat([each.objectives for each in tunings], ignore_index=True),
         pd.concat([each.trials for each in tunings], ignore_index=True),
         sorted({seed for each in tunings for seed in each.further_seeds}),
         max(each.confirm for each in tunings),
     )
 
 
-def setting(values: Mapping[str, Any]) -> str:
+def as_overrides(values: Mapping[str, Any]) -> str:
     """Return a setting as a command line has it.
 
-    >>> setting({"loss.gamma": 1.5, "optimizer.weight_decay": 0.0})
+    >>> as_overrides({"loss.gamma": 1.5, "optimizer.weight_decay": 0.0})
     'loss.gamma=1.5 optimizer.weight_decay=0'
     """
-    return " ".join(f"{key}={_text(value)}" for key, value in values.items())
+    return " ".join(f"{key}={_value_text(value)}" for key, value in values.items())
 
 
-def _text(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if value is None:
         return "null"
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
@@ -140,7 +140,7 @@ def with_budgets(board: Leaderboard, tuning: Tuning, labels: Mapping[str, str]) 
     labels
         What the leaderboard calls each objective: on several data, those of one loss are one row.
     """
-    counts = tuning.found.assign(label=tuning.found["objective"].map(lambda name: labels.get(name, name)))
+    counts = tuning.objectives.assign(label=tuning.objectives["objective"].map(lambda name: labels.get(name, name)))
     sums = counts.groupby("label")[["finished", "failed"]].sum()
     objectives = board.table["objective"]
     table = board.table.assign(trials=objectives.map(sums["finished"]), failed_trials=objectives.map(sums["failed"]))

@@ -10,10 +10,10 @@ import pandas as pd
 
 from lossbench.comparison.datasets import DATASET
 from lossbench.comparison.leaderboard import Leaderboard
-from lossbench.comparison.pairs import LABEL, finished, labelled, metric_column
+from lossbench.comparison.pairs import LABEL, finished, labelled, metric_column, param_text
 from lossbench.comparison.population import SEED
 from lossbench.comparison.report.budgets import Tuning
-from lossbench.comparison.report.row_curves import Curves, Predictions, curves
+from lossbench.comparison.report.row_curves import Curves, Predictions, curves_of
 
 # So many runs of an objective make a band; more would only take longer.
 BAND = 30
@@ -118,30 +118,30 @@ class Evidence:
             runs = runs[runs[DATASET] == data]
         return float(runs[f"metrics.{metric}"].mean()) if f"metrics.{metric}" in runs else float("nan")
 
-    def judged(self, label: str) -> float:
+    def ranked_mean(self, label: str) -> float:
         """Return the mean by which an objective is ranked."""
         return float(dict(zip(self.table["objective"], self.table["mean"], strict=True))[label])
 
     def curves(self, label: str, data: str) -> list[Curves]:
         """Return the curves on the judged rows, of the runs that `of` returns."""
-        found = []
+        of_runs = []
         for run in self.of(label, data)["run_id"]:
             if run not in self._curves:
                 rows = self.predictions.of(run) if run in self.predictions else pd.DataFrame()
-                self._curves[run] = curves(rows, self.split)
+                self._curves[run] = curves_of(rows, self.split)
             curve = self._curves[run]
-            found += [curve] if curve is not None else []
-        return found
+            of_runs += [curve] if curve is not None else []
+        return of_runs
 
     def histories(self, label: str, data: str) -> list[pd.DataFrame]:
         """Return the epochs of the runs that `of` returns."""
-        found = []
+        of_runs = []
         for run in self.of(label, data)["run_id"]:
             if run not in self._histories:
                 self._histories[run] = self.history(run)
             table = self._histories[run]
-            found += [table] if table is not None and len(table) else []
-        return found
+            of_runs += [table] if table is not None and len(table) else []
+        return of_runs
 
     def one_seed(self, labels: Sequence[str], data: str) -> tuple[str, dict[str, str]]:
         """Return the first seed under which most of the objectives recorded rows, and the run of each that did."""
@@ -150,8 +150,7 @@ class Evidence:
             runs = self.of(label, data)
             for run, seed in zip(runs["run_id"], runs[SEED] if SEED in runs else [""] * len(runs), strict=True):
                 if run in self.predictions:
-                    text = str(int(seed)) if isinstance(seed, float) and seed.is_integer() else str(seed)
-                    seeds.setdefault(text, {}).setdefault(label, run)
+                    seeds.setdefault(param_text(seed), {}).setdefault(label, run)
         if not seeds:
             return "", {}
         return max(seeds.items(), key=lambda item: len(item[1]))

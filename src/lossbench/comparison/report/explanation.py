@@ -18,7 +18,7 @@ def tables(explanation: Mapping[str, Any]) -> list[Table]:
         [str(entry["column"]), f"{entry['importance']:.4f}", f"{entry['sd']:.4f}"]
         for entry in explanation["importances"][:COLUMNS]
     ]
-    found: list[Table] = [
+    parts: list[Table] = [
         (
             f"By how much {metric} on {split} ({explanation['value']:.4f}) gets worse when a column is permuted",
             ["column", "importance", "standard deviation"],
@@ -27,14 +27,14 @@ def tables(explanation: Mapping[str, Any]) -> list[Table]:
     ]
     mistakes = explanation["mistakes"]
     for true in dict.fromkeys(entry["true"] for entry in mistakes):
-        own = [entry for entry in mistakes if entry["true"] == true]
-        headers = [str(name) for name in own[0] if name != "true"]
-        rows = [[_said(entry[name]) for name in entry if name != "true"] for entry in own]
-        found.append((f"Rows of {true} that were labelled otherwise, the surest first", headers, rows))
-    return found
+        of_class = [entry for entry in mistakes if entry["true"] == true]
+        headers = [str(name) for name in of_class[0] if name != "true"]
+        rows = [[_cell(entry[name]) for name in entry if name != "true"] for entry in of_class]
+        parts.append((f"Rows of {true} that were labelled otherwise, the surest first", headers, rows))
+    return parts
 
 
-def _said(value: Any) -> str:
+def _cell(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -16,7 +16,7 @@ from lossbench.comparison.datasets import DATASET
 from lossbench.comparison.leaderboard import Leaderboard
 from lossbench.comparison.pairs import keys_of_added
 from lossbench.comparison.report import explanation, render
-from lossbench.comparison.report.budgets import Tuning, setting
+from lossbench.comparison.report.budgets import Tuning, as_overrides
 from lossbench.comparison.report.evidence import Evidence
 from lossbench.comparison.report.figures import (
     coordinates,
@@ -35,7 +35,7 @@ from lossbench.comparison.report.figures import (
     trials,
 )
 from lossbench.comparison.report.figures.picture import Picture
-from lossbench.comparison.report.protocol import protocol, settings
+from lossbench.comparison.report.protocol import describe_protocol, shared_settings
 from lossbench.comparison.report.text_table import cells, seconds
 from lossbench.evaluation.catalogue import METRICS, facts_of, names_from
 
@@ -43,24 +43,24 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 # In the order of the page. Those of one dataset are drawn for each.
 OF_ALL: tuple[Callable[[Evidence], Picture | None], ...] = (
-    ranking.ranking,
-    differences.paired,
-    critical_difference.critical_difference,
-    grid.grid,
-    coordinates.coordinates,
-    sparsity.sparsity,
+    ranking.draw,
+    differences.draw,
+    critical_difference.draw,
+    grid.draw,
+    coordinates.draw,
+    sparsity.draw,
 )
 OF_ONE: tuple[Callable[[Evidence, str], Picture | None], ...] = (
-    ranking_curves.roc,
-    ranking_curves.precision_recall,
-    training.training,
-    thresholds.thresholds,
-    reliability.reliability,
-    regions.regions,
-    distributions.distributions,
+    ranking_curves.draw_roc,
+    ranking_curves.draw_precision_recall,
+    training.draw,
+    thresholds.draw,
+    reliability.draw,
+    regions.draw,
+    distributions.draw,
 )
 
-OF_TUNING: tuple[Callable[[Evidence], Picture | None], ...] = (trials.history, trials.importances)
+OF_TUNING: tuple[Callable[[Evidence], Picture | None], ...] = (trials.draw_history, trials.draw_importances)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class About:
     links
         Pages of MLflow's, for a person to follow.
     explanations
-        Of the sweeps' best runs, where they were asked for: see `lossbench.runs.explain.described`.
+        Of the sweeps' best runs, where they were asked for: see `lossbench.runs.explain.describe`.
     """
 
     title: str
@@ -133,7 +133,7 @@ class Grid:
     dim: frozenset[int] = frozenset()
 
 
-def report(evidence: Evidence, about: About) -> Report:
+def build_page(evidence: Evidence, about: About) -> Report:
     """Make the page; a figure that has nothing to say about these runs is left out."""
     with style.styled():
         whole = [_drawn(draw(evidence), "") for draw in OF_ALL]
@@ -141,7 +141,7 @@ def report(evidence: Evidence, about: About) -> Report:
         single = {data: [_drawn(draw(evidence, data), data) for draw in OF_ONE] for data in evidence.data}
     figures = [picture for picture in whole if picture is not None]
     of_tuning = [picture for picture in tried if picture is not None]
-    by_data = {data: [picture for picture in found if picture is not None] for data, found in single.items()}
+    by_data = {data: [picture for picture in drawn if picture is not None] for data, drawn in single.items()}
     several = len(evidence.data) > 1
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -174,12 +174,14 @@ def report(evidence: Evidence, about: About) -> Report:
             for data in evidence.data
         ],
         several=several,
-        explanations=[(said, [Grid(*table) for table in explanation.tables(said)]) for said in about.explanations],
-        protocol=protocol(evidence),
-        settings=settings(evidence),
+        explanations=[
+            (document, [Grid(*table) for table in explanation.tables(document)]) for document in about.explanations
+        ],
+        protocol=describe_protocol(evidence),
+        settings=shared_settings(evidence),
         problems=render.problems(about.failures, about.left_out),
     )
-    return Report(html, [*figures, *of_tuning, *(picture for found in by_data.values() for picture in found)])
+    return Report(html, [*figures, *of_tuning, *(picture for drawn in by_data.values() for picture in drawn)])
 
 
 def _drawn(picture: Picture | None, data: str) -> Drawn | None:
@@ -216,10 +218,10 @@ def _budgets(tuned: Tuning) -> Grid:
             str(row["objective"]),
             str(row["finished"]),
             str(row["failed"]),
-            setting(row["setting"]),
+            as_overrides(row["setting"]),
             "given up: too many trials failed" if row["best"] != row["best"] else tuned.why(row),
         ]
-        for row in tuned.found.to_dict("records")
+        for row in tuned.objectives.to_dict("records")
     ]
     headers = ["objective", "finished trials", "failed", "kept", "since"]
     return Grid(f"Budget and best setting of each objective by {tuned.metric}", headers, rows)

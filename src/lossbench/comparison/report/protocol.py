@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from lossbench.comparison.datasets import DATASET
-from lossbench.comparison.pairs import jobs_of
+from lossbench.comparison.pairs import jobs_of, param_text
 from lossbench.comparison.population import FOLD, SEED
 from lossbench.comparison.report.evidence import Evidence
 
 
-def protocol(evidence: Evidence) -> list[tuple[str, str]]:
+def describe_protocol(evidence: Evidence) -> list[tuple[str, str]]:
     """Return (what, how it was) of the comparison's protocol, as the runs recorded it."""
     jobs = jobs_of(evidence.frame)
     finished = f"{len(jobs)}, of which {len(evidence.jobs)} finished"
@@ -64,19 +64,15 @@ def _span(values: Sequence[Any]) -> str:
 
 
 def _values(jobs: pd.DataFrame, column: str) -> str:
-    return ", ".join(map(_plain, jobs[column].dropna().unique())) if column in jobs else ""
+    return ", ".join(map(param_text, jobs[column].dropna().unique())) if column in jobs else ""
 
 
-def _plain(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def settings(evidence: Evidence) -> list[tuple[str, str]]:
+def shared_settings(evidence: Evidence) -> list[tuple[str, str]]:
     """Return the params that all runs share, those of the seeds apart."""
     jobs = jobs_of(evidence.frame)
     shared = []
     for column in jobs.columns[jobs.columns.str.startswith("params.") & (jobs.columns != SEED)]:
-        known = jobs[column].unique()
-        if len(known) == 1 and known[0] == known[0]:
-            shared.append((str(column).removeprefix("params."), _plain(known[0])))
+        values = jobs[column].unique()
+        if len(values) == 1 and values[0] == values[0]:
+            shared.append((str(column).removeprefix("params."), param_text(values[0])))
     return shared

@@ -58,11 +58,11 @@ class Predictions:
             table = file.read_row_group(group)
             runs = table.column("run_id").unique().to_pylist()
             tables = [table] if len(runs) == 1 else [table.filter(pc.field("run_id") == run) for run in runs]
-            self._read[key] = {str(run): _own(part) for run, part in zip(runs, tables, strict=True)}
+            self._read[key] = {str(run): _to_frame(part) for run, part in zip(runs, tables, strict=True)}
         return self._read[key]
 
 
-def _own(table: pa.Table) -> pd.DataFrame:
+def _to_frame(table: pa.Table) -> pd.DataFrame:
     kept = [name for name in table.column_names if table.column(name).null_count < len(table)]
     return table.select(kept).to_pandas()
 
@@ -70,9 +70,9 @@ def _own(table: pa.Table) -> pd.DataFrame:
 def _runs_in(file: pq.ParquetFile, group: int) -> list[str]:
     # A sweep writes one run per row group, so that its statistics say which without reading it.
     column = file.schema_arrow.get_field_index("run_id")
-    found = file.metadata.row_group(group).column(column).statistics
-    if found is not None and found.has_min_max and found.min == found.max:
-        return [str(found.min)]
+    statistics = file.metadata.row_group(group).column(column).statistics
+    if statistics is not None and statistics.has_min_max and statistics.min == statistics.max:
+        return [str(statistics.min)]
     return [str(run) for run in file.read_row_group(group, ["run_id"]).column(0).unique().to_pylist()]
 
 
@@ -95,7 +95,7 @@ class Bins:
     """Rows by what was said about them, in `BINS` bins of equal width: how many, and the sums of said and true."""
 
     count: Floats
-    said: Floats
+    expected: Floats
     true: Floats
 
 
@@ -123,7 +123,7 @@ class Curves:
     f1_posterior: Floats | None
 
 
-def curves(rows: pd.DataFrame, split: str) -> Curves | None:
+def curves_of(rows: pd.DataFrame, split: str) -> Curves | None:
     """Return the curves of one run on one split; None where it has no rows of it, or scores that are not finite."""
     part = rows[rows["split"] == split] if len(rows) else rows
     if part.empty:
@@ -134,8 +134,8 @@ def curves(rows: pd.DataFrame, split: str) -> Curves | None:
         return None
     binary = link.shape[1] == 2
     positive = target == 1 if binary else (target[:, None] == np.arange(link.shape[1])).ravel()
-    said = (scores if scores.shape[1] == 1 else link[:, 1:] if binary else link).ravel()
-    true_rate, precision = _ranked(positive, said)
+    order = (scores if scores.shape[1] == 1 else link[:, 1:] if binary else link).ravel()
+    true_rate, precision = _ranked(positive, order)
     return Curves(
         true_rate,
         precision,
@@ -146,30 +146,30 @@ def curves(rows: pd.DataFrame, split: str) -> Curves | None:
     )
 
 
-def _ranked(positive: NDArray[np.bool_], said: Floats) -> tuple[Floats | None, Floats | None]:
+def _ranked(positive: NDArray[np.bool_], scores: Floats) -> tuple[Floats | None, Floats | None]:
     """Return true positive rates and precisions at `RATES`, from the points that `evaluation.curves` gives."""
     if positive.all() or not positive.any():
         return None, None
     # One sort serves both curves; scikit-learn's would sort and check three times.
-    order = np.argsort(-said, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(said[order])), len(said) - 1)
-    found = np.cumsum(positive[order])[last]
-    false = last + 1 - found
-    recall, false_rate = found / found[-1], false / false[-1]
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    hits = np.cumsum(positive[order])[last]
+    false = last + 1 - hits
+    recall, false_rate = hits / hits[-1], false / false[-1]
     # Where the curve climbs straight up, its top counts.
     true_rate = np.interp(RATES, np.append(0.0, false_rate), np.append(0.0, recall))
     top = np.searchsorted(false_rate, RATES + 1e-12, side="right") - 1
     exact = (top >= 0) & np.isclose(false_rate[top], RATES, rtol=0, atol=1e-12)
     true_rate[exact] = recall[top[exact]]
-    precision = found / (last + 1)
+    precision = hits / (last + 1)
     return true_rate, precision[np.searchsorted(recall, RATES - 1e-12, side="left")]
 
 
 def _bins(target: NDArray[np.int64], probs: Floats) -> Bins:
     top = np.ones(len(probs), dtype=np.int64) if probs.shape[1] == 2 else probs.argmax(axis=1)
-    said = probs[np.arange(len(probs)), top]
-    inside = np.minimum((said * BINS).astype(np.int64), BINS - 1)
-    sums = [np.bincount(inside, weights=w, minlength=BINS) for w in (None, said, (target == top).astype(float))]
+    expected = probs[np.arange(len(probs)), top]
+    inside = np.minimum((expected * BINS).astype(np.int64), BINS - 1)
+    sums = [np.bincount(inside, weights=w, minlength=BINS) for w in (None, expected, (target == top).astype(float))]
     return Bins(*(values.astype(np.float64) for values in sums))
 
 

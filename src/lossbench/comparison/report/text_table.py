@@ -91,11 +91,11 @@ def of_datasets(board: Leaderboard) -> Cells:
     cells = {"objective": names}
     for dataset, alone in board.by_dataset.items():
         rows = alone.table.set_index("objective")
-        said = {
+        texts = {
             str(name): f"{number(mean)} {MARKS.get(verdict, ' ')}"
             for name, mean, verdict in zip(rows.index, rows["mean"], rows["verdict"], strict=True)
         }
-        cells[dataset] = [said.get(name, f"{MISSING}  ") for name in names]
+        cells[dataset] = [texts.get(name, f"{MISSING}  ") for name in names]
     return cells
 
 

@@ -35,7 +35,7 @@ class Column(ABC):
     @property
     @abstractmethod
     def features(self) -> tuple[str, ...]:
-        """Names of the columns that it becomes."""
+        """Names of the matrix columns that it becomes."""
 
     @property
     @abstractmethod

@@ -162,7 +162,7 @@ def _header(path: Path, record: list[str]) -> tuple[str, ...]:
 
 
 def ending_of(path: Path) -> str:
-    """Return what says how a table is written: ``.csv`` of ``people.csv.gz``."""
+    """Return the ending that says how a table is written: ``.csv`` of ``people.csv.gz``."""
     endings = [ending.lower() for ending in path.suffixes[-2:]]
     packed = len(endings) == 2 and endings[1] in PACKED and endings[0] in TEXT
     return endings[0] if packed else endings[-1] if endings else ""

@@ -66,7 +66,7 @@ class ColumnReport:
 
     @property
     def constant(self) -> bool:
-        """Whether it has one value at most, and so nothing to say."""
+        """Whether it has one value at most, so that nothing can be learnt from it."""
         return self.distinct + (self.missing > 0) <= 1
 
     @property
@@ -143,7 +143,7 @@ class Inspection:
 
     @property
     def useless(self) -> list[str]:
-        """Columns with nothing to say: constants and names of rows."""
+        """Columns that nothing can be learnt from: constants and names of rows."""
         return [column.name for column in self.columns if column.constant or column.identifier]
 
     @property
@@ -153,7 +153,7 @@ class Inspection:
 
 
 def inspect(source: Table) -> Inspection:
-    """Read a table as a run would, and look at it.
+    """Return what a run would make of a table, and what in it is remarkable.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a table's columns hold, found out from their values unless a person says it."""
+"""The kind of each column of a table, inferred from its values unless a person states it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def infer(
     frame
         The feature columns.
     stated
-        Kinds that a person gave.
+        Kinds that a person states.
     date_format
         How dates are written, as in ``strptime``.
 

@@ -126,7 +126,7 @@ def load(path: Path, dialect: Dialect, roles: Roles, complete: bool = False) -> 
 
 
 def read_checked(path: Path, dialect: Dialect, text: Sequence[str]) -> pd.DataFrame:
-    """Read a file of which is known that it fits into memory; some columns of a text file as they are written."""
+    """Read a file after a check that it fits into memory; some columns of a text file stay as they are written."""
     size = estimate(path, dialect)
     require_memory(int(FACTOR * size), f"{path}", "take fewer rows or columns, or a machine with more memory")
     return read(path, dialect, text)

@@ -1,4 +1,4 @@
-"""Whether a table fits into memory, before the kernel decides it."""
+"""Refuse a table that does not fit into memory, before the kernel ends the process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def release() -> None:
 
 
 def require_memory(needed: int, what: str, advice: str) -> None:
-    """Refuse what cannot fit, with the numbers.
+    """Refuse what cannot fit, and say how much it needs and how much is free.
 
     Raises
     ------

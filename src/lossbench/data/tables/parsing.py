@@ -142,7 +142,7 @@ def as_text(value: object) -> str:
 
 
 def _blank(column: pd.Series) -> np.ndarray:
-    """Whether a value is a text of nothing, which a text file's reader takes for a gap and a request's cannot."""
+    """Whether values are blank texts: reading a text file turns them into gaps, and reading a request does not."""
     return np.array([isinstance(value, str) and not value.strip() for value in column], dtype=bool)
 
 

@@ -28,7 +28,7 @@ class Calling:
     pixels: bool = False
 
     def batch(self, function: Function, view: Tensor, target: Tensor) -> Tensor:
-        """Return what the function says of a whole batch.
+        """Return the function's value for a whole batch.
 
         >>> Calling(pixels=True).batch(lambda view, target: view[:, 0], torch.zeros(5, 3), torch.zeros(5)).shape
         torch.Size([5])
@@ -42,7 +42,7 @@ class Calling:
         return _rows(value) if self.pixels else value
 
     def rows(self, function: Function, view: Tensor, target: Tensor, *, loop: bool) -> Tensor:
-        """Return what the function says of each row alone, (N,); under vmap, or in a ``loop``.
+        """Return the function's value for each row alone, (N,); under vmap, or in a ``loop``.
 
         >>> mean = torch.nn.MSELoss()
         >>> Calling().rows(mean, torch.tensor([[0.0], [3.0]]), torch.zeros(2, 1), loop=False)

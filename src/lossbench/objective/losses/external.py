@@ -239,14 +239,14 @@ class External(Loss):
         return value if kept is None else value * kept.to(value.dtype)
 
     def _value(self, prediction: Prediction, target: Tensor) -> Tensor:
-        """Return what the function says, of rows that all count."""
+        """Return the function's value for rows that all count."""
         view, wanted = getattr(prediction, self.reads), self._seen(prediction, target)
         if self.reduction == "mean":
             return self._each_row(view, wanted)
         return self._calling.batch(self.function, view, wanted)
 
     def reduced(self, prediction: Prediction, target: Tensor) -> Tensor:
-        """Return what a function that takes means says of the whole batch; the mean over rows of ``forward``."""
+        """Return the value of a function that averages by itself: the mean over the rows of ``forward``."""
         value = self._calling.batch(self.function, getattr(prediction, self.reads), self._seen(prediction, target))
         return 1 - value if self.similarity else value
 

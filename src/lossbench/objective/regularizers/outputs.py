@@ -1,4 +1,4 @@
-"""Penalties on what the network says and on its features."""
+"""Penalties on the network's probabilities and on its features."""
 
 from __future__ import annotations
 

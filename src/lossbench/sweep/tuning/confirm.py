@@ -1,4 +1,4 @@
-"""Whether a setting is better than the default, and not only the luckiest of many."""
+"""Decides whether a setting is better than the default, and not only the luckiest of many."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from lossbench.comparison.sign_flip import SignFlip
 from lossbench.comparison.verdicts import ALPHA, holm
-from lossbench.sweep.tuning.study import Told
+from lossbench.sweep.tuning.study import EndedTrial
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Confirmed:
     p: float | None
 
 
-def candidates(ranked: Sequence[Told], most: int) -> list[Told]:
+def pick_candidates(ranked: Sequence[EndedTrial], most: int) -> list[EndedTrial]:
     """Return the trials to score again: the default, where it finished, and the best of the others."""
     default = [trial for trial in ranked if trial.number == 0]
     return [*default, *[trial for trial in ranked if trial.number != 0][:most]]

@@ -1,4 +1,4 @@
-"""What one hyperparameter may be: read from a search document, drawn by Optuna, written as a person would."""
+"""The values that one hyperparameter may take: read from a search document, drawn by Optuna, shown to a person."""
 
 from __future__ import annotations
 
@@ -128,9 +128,9 @@ class Domain:
             For a hyperparameter outside.
         """
         if self.choices:
-            found = [each for each in self.choices if (type(each), each) == (type(value), value)]
-            if found:
-                return found[0]
+            same = [each for each in self.choices if (type(each), each) == (type(value), value)]
+            if same:
+                return same[0]
         elif isinstance(value, int | float) and not isinstance(value, bool):
             if self.zero and value == 0:
                 return math.sqrt(self._lowest * self.low)
@@ -146,7 +146,7 @@ class Domain:
         return self.low / _DECADE if self.zero else self.low
 
     def __str__(self) -> str:
-        """Say the domain as a person would.
+        """Return the domain as a person would say it.
 
         >>> print(Domain("optimizer.lr", 0.001, 0.1, log=True), Domain("p", choices=(1, 2)), sep="; ")
         0.001 to 0.1 by its logarithm; one of 1, 2

@@ -1,4 +1,4 @@
-"""What a tuned sweep will try, checked before the first trial trains."""
+"""The objectives that a sweep will tune, checked before the first trial trains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lossbench.errors import UserError
 from lossbench.evaluation.catalogue import names_for
 from lossbench.sweep.tuning.domain import Domain
 from lossbench.sweep.tuning.settings import Settings
-from lossbench.sweep.tuning.space import check_changes, space, start
+from lossbench.sweep.tuning.space import check_changes, encode_start, read_space
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -61,11 +61,11 @@ class Plan:
     def replicates(self, subject: Subject, seeds: range) -> Iterator[dict[str, Any]]:
         """Yield what a trial's replicates differ in, by dotted key: the seed, and the fold where there are folds."""
         data = subject.config({})["data"]
-        for place, seed in enumerate(seeds):
-            yield {"seed": seed} | ({} if data.get("fold") is None else {"data.fold": place % data["folds"]})
+        for index, seed in enumerate(seeds):
+            yield {"seed": seed} | ({} if data.get("fold") is None else {"data.fold": index % data["folds"]})
 
 
-def plan(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader) -> Plan:
+def plan_tuning(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader) -> Plan:
     """Return what will be tuned for the jobs of a sweep.
 
     Raises
@@ -77,16 +77,16 @@ def plan(jobs: Sequence[PlannedJob], config: DictConfig, loader: ConfigLoader) -
     members: dict[str, list[PlannedJob]] = {}
     for job in jobs:
         members.setdefault(job.objective, []).append(job)
-    check_changes(settings.space, [own[0].config for own in members.values()])
-    subjects = [_subject(label, own, settings, config, loader) for label, own in members.items()]
-    made = Plan(settings, subjects)
-    _check_unseen(made, jobs)
-    _check_parts(made)
+    check_changes(settings.space, [of_objective[0].config for of_objective in members.values()])
+    subjects = [_plan_subject(label, each, settings, config, loader) for label, each in members.items()]
+    plan = Plan(settings, subjects)
+    _check_unseen(plan, jobs)
+    _check_parts(plan)
     build_component({**settings.sampler, "seed": 0}, "tuning.sampler")
-    return made
+    return plan
 
 
-def _subject(
+def _plan_subject(
     label: str, jobs: Sequence[PlannedJob], settings: Settings, config: DictConfig, loader: ConfigLoader
 ) -> Subject:
     # A seed that is the same throughout says which data are meant; one that varies makes way for tuning's.
@@ -99,18 +99,18 @@ def _subject(
     composed = Composed([*kept, *fold], config, loader)
     example = composed.plain()
     try:
-        domains = space(
+        domains = read_space(
             example, lambda path: document(loader, path), settings.space, [_key(text) for text in jobs[0].overrides]
         )
-        first = start(domains, example)
+        first = encode_start(domains, example)
     except UserError as error:
         raise UserError(f"tuning {label}: {error}") from error
-    said = [
+    identifying = [
         identity({**example, "tuning": {}}, REPLICATE_KEYS), example["tracking"]["uri"],
         example["tracking"]["experiment"], [str(domain) for domain in domains], [domain.key for domain in domains],
         settings.metric, list(settings.tuning_seeds), dict(settings.sampler), example["data"],
     ]  # fmt: skip
-    key = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps(identifying, sort_keys=True, default=str).encode()).hexdigest()[:16]
     return Subject(label, kept, domains, first, key, composed.plain)
 
 
@@ -118,9 +118,9 @@ def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
 
-def _check_unseen(made: Plan, jobs: Sequence[PlannedJob]) -> None:
+def _check_unseen(plan: Plan, jobs: Sequence[PlannedJob]) -> None:
     """Refuse seeds or splits of the comparison that tuning would see."""
-    settings = made.settings
+    settings = plan.settings
     seeds = range(settings.tuning_seeds.start, settings.further_seeds.stop)
     both = sorted({job.config["seed"] for job in jobs} & set(seeds))
     if both:
@@ -128,10 +128,10 @@ def _check_unseen(made: Plan, jobs: Sequence[PlannedJob]) -> None:
             f"the seeds {seeds.start} to {seeds.stop - 1} are tuning's, and the comparison has {both[0]}: "
             "choose another tuning.first_seed"
         )
-    judged = {_data(job.config) for job in jobs}
-    for subject in made.subjects:
-        for values in made.replicates(subject, seeds):
-            if _data(subject.config(values)) in judged:
+    compared = {_data(job.config) for job in jobs}
+    for subject in plan.subjects:
+        for values in plan.replicates(subject, seeds):
+            if _data(subject.config(values)) in compared:
                 raise UserError(
                     f"tuning {subject.objective} would see the comparison's own split: leave data.source_seed or "
                     "data.split_seed to the seed, so that tuning has splits of its own"
@@ -142,20 +142,20 @@ def _data(config: Mapping[str, Any]) -> str:
     return json.dumps(config["data"], sort_keys=True, default=str)
 
 
-def _check_parts(made: Plan) -> None:
+def _check_parts(plan: Plan) -> None:
     """Build every objective at both ends of each of its domains, so that no trial is refused by a constructor."""
     from lossbench.runs import prepare
 
-    drawn: dict[str, Dataset] = {}
-    for subject in made.subjects:
-        values = next(made.replicates(subject, made.settings.tuning_seeds))
+    datasets: dict[str, Dataset] = {}
+    for subject in plan.subjects:
+        values = next(plan.replicates(subject, plan.settings.tuning_seeds))
         base = subject.config(values)
-        dataset = drawn.get(_data(base)) or drawn.setdefault(_data(base), prepare.draw(base))
-        known = names_for(dataset.task.n_classes, per_epoch=True)
-        if made.settings.metric.removeprefix("val/") not in known:
+        dataset = datasets.get(_data(base)) or datasets.setdefault(_data(base), prepare.draw(base))
+        metrics = names_for(dataset.task.n_classes, per_epoch=True)
+        if plan.settings.metric.removeprefix("val/") not in metrics:
             raise UserError(
-                f"tuning.metric is one of {', '.join(f'val/{name}' for name in known)} on {dataset.name}, "
-                f"got {made.settings.metric!r}"
+                f"tuning.metric is one of {', '.join(f'val/{name}' for name in metrics)} on {dataset.name}, "
+                f"got {plan.settings.metric!r}"
             )
         for domain in subject.domains:
             for value in domain.choices or (domain.value(domain.low), domain.value(domain.high)):

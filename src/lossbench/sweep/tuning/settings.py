@@ -1,4 +1,4 @@
-"""What ``tuning=optuna`` was told, checked before anything trains."""
+"""The settings of ``tuning=optuna``, checked before anything trains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lossbench.errors import UserError
-from lossbench.evaluation.catalogue import direction, names_for
+from lossbench.evaluation.catalogue import direction_of, names_for
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,18 @@ class Settings:
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Settings:
         """Return the settings in a run's config; its metric is ``select.metric`` unless tuning has its own."""
-        given = dict(config["tuning"])
-        if set(given) != _KNOWN:
-            missing, unknown = sorted(_KNOWN - set(given)), sorted(set(given) - _KNOWN)
-            said = f"has no {', '.join(missing)}" if missing else f"got {', '.join(unknown)}"
-            raise UserError(f"tuning takes {', '.join(sorted(_KNOWN))}; it {said}")
-        metric = given.pop("metric") or config["select"]["metric"]
+        values = dict(config["tuning"])
+        if set(values) != _NAMES:
+            missing, unknown = sorted(_NAMES - set(values)), sorted(set(values) - _NAMES)
+            problem = f"has no {', '.join(missing)}" if missing else f"got {', '.join(unknown)}"
+            raise UserError(f"tuning takes {', '.join(sorted(_NAMES))}; it {problem}")
+        metric = values.pop("metric") or config["select"]["metric"]
         if metric is None:
             raise UserError(
                 "tuning needs a validation metric, and select.metric is null (the last epoch counts): "
                 "say tuning.metric=val/auroc, or another"
             )
-        settings = cls(metric=str(metric), **given)
+        settings = cls(metric=str(metric), **values)
         settings._check()
         return settings
 
@@ -66,8 +66,8 @@ class Settings:
         name = self.metric.removeprefix("val/")
         names = names_for(per_epoch=True)
         if not self.metric.startswith("val/") or name not in names:
-            known = ", ".join(f"val/{each}" for each in names)
-            raise UserError(f"tuning.metric is a validation metric, one of {known}; got {self.metric!r}")
+            choices = ", ".join(f"val/{each}" for each in names)
+            raise UserError(f"tuning.metric is a validation metric, one of {choices}; got {self.metric!r}")
         for name in ("space", "sampler"):
             if not isinstance(getattr(self, name), Mapping):
                 raise UserError(f"tuning.{name} is a mapping, got {getattr(self, name)!r}")
@@ -85,7 +85,7 @@ class Settings:
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
-        return "maximize" if direction(self.metric) == "max" else "minimize"
+        return "maximize" if direction_of(self.metric) == "max" else "minimize"
 
 
-_KNOWN = set(Settings.__dataclass_fields__)
+_NAMES = set(Settings.__dataclass_fields__)

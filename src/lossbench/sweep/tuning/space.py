@@ -15,7 +15,7 @@ GROUPS = ("loss", "weighting", "regularizer", "model", "optimizer", "scheduler",
 Documents = Callable[[str], Mapping[str, Any]]
 
 
-def space(
+def read_space(
     config: Mapping[str, Any], documents: Documents, changes: Mapping[str, Any], fixed: Sequence[str]
 ) -> list[Domain]:
     """Return what is tuned in an objective, in the order of its groups.
@@ -37,20 +37,20 @@ def space(
     UserError
         For a document that is none, a key that the config lacks, or an objective in which nothing is left to tune.
     """
-    known = dict(flatten(config))
-    found = _documented(config, documents)
-    for key in found:
-        if key not in known:
+    keys = dict(flatten(config)).keys()
+    spaces = _read_documents(config, documents)
+    for key in spaces:
+        if key not in keys:
             raise UserError(f"{_path(key.partition('.')[0])}: the search space of {key}: this config has no such key")
     for key, document in _leaves(changes):
-        if key not in known:
+        if key not in keys:
             continue
         if document is None:
-            found.pop(key, None)
+            spaces.pop(key, None)
         else:
-            whole = "choices" in document or "choices" in found.get(key, {})
-            found[key] = dict(document) if whole else {**found.get(key, {}), **document}
-    domains = [Domain.read(key, document) for key, document in found.items() if key not in fixed]
+            whole = "choices" in document or "choices" in spaces.get(key, {})
+            spaces[key] = dict(document) if whole else {**spaces.get(key, {}), **document}
+    domains = [Domain.read(key, document) for key, document in spaces.items() if key not in fixed]
     if not domains:
         raise UserError(
             f"nothing is left to tune in loss={config['choices'].get('loss')}: "
@@ -59,10 +59,10 @@ def space(
     return domains
 
 
-def start(domains: Sequence[Domain], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what Optuna has to draw for the setting that the config has, the first trial."""
-    known = dict(flatten(config))
-    return {domain.key: domain.drawn(known[domain.key]) for domain in domains}
+def encode_start(domains: Sequence[Domain], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers that Optuna has to draw first, which stand for the setting that the config has."""
+    values = dict(flatten(config))
+    return {domain.key: domain.drawn(values[domain.key]) for domain in domains}
 
 
 def check_changes(changes: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]) -> None:
@@ -72,7 +72,7 @@ def check_changes(changes: Mapping[str, Any], configs: Sequence[Mapping[str, Any
             raise UserError(f"tuning.space.{key}: no objective of this sweep has the key {key}")
 
 
-def _documented(config: Mapping[str, Any], documents: Documents) -> dict[str, Mapping[str, Any]]:
+def _read_documents(config: Mapping[str, Any], documents: Documents) -> dict[str, Mapping[str, Any]]:
     spaces: dict[str, Mapping[str, Any]] = {}
     for group in GROUPS:
         document = documents(f"search/{group}")

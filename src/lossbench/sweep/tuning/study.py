@@ -1,4 +1,4 @@
-"""One objective's trials: asked of Optuna, told to it, and kept in a journal from which they continue."""
+"""The trials of one objective: drawn by Optuna, and kept in a journal from which a tuning continues."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Told:
+class EndedTrial:
     """A trial that has ended.
 
     Parameters
@@ -110,18 +110,18 @@ class Study:
     @property
     def record(self) -> str | None:
         """The run that its trials are recorded under."""
-        found: str | None = self._study.user_attrs.get("record")
-        return found
+        run: str | None = self._study.user_attrs.get("record")
+        return run
 
     @record.setter
     def record(self, run: str) -> None:
         self._study.set_user_attr("record", run)
 
     def next(self, most: int) -> list[Trial]:
-        """Return so many settings to try; after an interruption those of the same wave that were never told.
+        """Return so many settings to try; after an interruption, those of the same wave that did not end.
 
-        What the interruption kept from being drawn is drawn now, as it would have been: a sampler sees which trials
-        have ended, so that waves cut elsewhere would try other settings.
+        Settings of the wave that had not been drawn are drawn now, as they would have been: a sampler sees which
+        trials have ended, so that waves cut elsewhere would try other settings.
         """
         from optuna.trial import TrialState
 
@@ -139,18 +139,18 @@ class Study:
         return again + [self._ask() for _ in range(missing)]
 
     def _drawn(self) -> int:
-        """Return how many settings have been drawn, those left out that were not drawn to the end."""
+        """Return how many settings have been drawn to the end."""
         from optuna.trial import TrialState
 
-        said = self._study.user_attrs
+        ended = self._study.user_attrs
         trials = [trial for trial in self._trials() if trial.state != TrialState.WAITING]
-        return sum(trial.state != TrialState.FAIL or str(trial.number) in said for trial in trials)
+        return sum(trial.state != TrialState.FAIL or str(trial.number) in ended for trial in trials)
 
     def _ask(self) -> Trial:
         # The first one waits from the beginning.
         self._study.sampler = self._sampling.of(max(1, self._drawn()))
-        asked = self._study.ask(self._distributions)
-        return Trial(asked.number, self._values(asked.params))
+        trial = self._study.ask(self._distributions)
+        return Trial(trial.number, self._values(trial.params))
 
     def tell(
         self, trial: Trial, value: float | None, *, spread: float | None = None, run: str, error: str | None = None
@@ -161,29 +161,29 @@ class Study:
         self._study.set_user_attr(str(trial.number), {"run": run, "spread": spread, "error": error})
         self._study.tell(trial.number, value, state=TrialState.COMPLETE if value is not None else TrialState.FAIL)
 
-    def told(self) -> list[Told]:
+    def ended(self) -> list[EndedTrial]:
         """Return every trial that was tried and has ended, in order."""
         from optuna.trial import TrialState
 
-        said = self._study.user_attrs
+        notes = self._study.user_attrs
         return [
-            Told(
+            EndedTrial(
                 trial.number,
                 self._values(trial.params),
                 "finished" if trial.state == TrialState.COMPLETE else "failed",
                 trial.value if trial.state == TrialState.COMPLETE else None,
-                **said[str(trial.number)],
+                **notes[str(trial.number)],
             )
             for trial in self._trials()
-            if trial.state.is_finished() and str(trial.number) in said
+            if trial.state.is_finished() and str(trial.number) in notes
         ]
 
     def count(self, state: str) -> int:
-        return sum(trial.state == state for trial in self.told())
+        return sum(trial.state == state for trial in self.ended())
 
-    def ranked(self) -> list[Told]:
+    def ranked(self) -> list[EndedTrial]:
         """Return the finished trials, best first, of equals the earliest."""
-        scored = [(trial.value, trial) for trial in self.told() if trial.value is not None]
+        scored = [(trial.value, trial) for trial in self.ended() if trial.value is not None]
         sign = -1 if self._study.direction.name == "MAXIMIZE" else 1
         return [trial for _, trial in sorted(scored, key=lambda pair: (sign * pair[0], pair[1].number))]
 
@@ -192,16 +192,16 @@ class Study:
 
         By another protocol, or among fewer trials than there are now, it is.
         """
-        said = self._study.user_attrs.get("confirmed")
-        if said is None or (said["protocol"], said["finished"]) != (protocol, self.count("finished")):
+        kept = self._study.user_attrs.get("confirmed")
+        if kept is None or (kept["protocol"], kept["finished"]) != (protocol, self.count("finished")):
             return None
-        return {int(number): values for number, values in said["values"].items()}
+        return {int(number): values for number, values in kept["values"].items()}
 
     def confirm(self, protocol: str, values: Mapping[int, Sequence[float]]) -> None:
-        """Keep what trials scored on further seeds."""
-        said = {str(number): list(scores) for number, scores in values.items()}
+        """Keep the scores of trials on further seeds."""
+        scores = {str(number): list(each) for number, each in values.items()}
         self._study.set_user_attr(
-            "confirmed", {"protocol": protocol, "finished": self.count("finished"), "values": said}
+            "confirmed", {"protocol": protocol, "finished": self.count("finished"), "values": scores}
         )
 
     def importances(self) -> dict[str, float]:
@@ -211,11 +211,11 @@ class Study:
         """
         from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-        values = {trial.value for trial in self.told() if trial.value is not None}
+        values = {trial.value for trial in self.ended() if trial.value is not None}
         if len(values) < 2:
             return {}
-        found = get_param_importances(self._study, evaluator=FanovaImportanceEvaluator(seed=0))
-        return {key: float(share) for key, share in found.items()}
+        shares = get_param_importances(self._study, evaluator=FanovaImportanceEvaluator(seed=0))
+        return {key: float(share) for key, share in shares.items()}
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)

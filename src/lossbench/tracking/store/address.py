@@ -67,6 +67,15 @@ def on_server(uri: str) -> bool:
     return scheme_of(uri) in SERVERS
 
 
+def in_bulk(uri: str) -> bool:
+    """Return whether the store at an address is a database in which we write the records of many runs at once.
+
+    >>> in_bulk("sqlite:////project/mlruns/mlflow.db"), in_bulk("mysql://db/mlflow")
+    (True, False)
+    """
+    return scheme_of(uri) in ("sqlite", "postgresql")
+
+
 def database_file(uri: str) -> Path | None:
     """Return the file of a sqlite store, None for every other kind."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None

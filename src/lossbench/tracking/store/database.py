@@ -14,7 +14,6 @@ from typing import Literal
 import mlflow.store
 from sqlalchemy import NullPool, create_engine, inspect, text
 
-import lossbench.tracking.store.sqlite  # noqa: F401  # they listen from here on
 from lossbench.errors import UserError
 from lossbench.tracking.store import address
 from lossbench.tracking.store.client import VERSION

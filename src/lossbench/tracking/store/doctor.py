@@ -169,9 +169,9 @@ def _waiting(store: Store) -> Iterator[Finding]:
 
 
 def _stale(store: Store) -> Iterator[Finding]:
-    gone = unfinished.stale(store)
+    gone = unfinished.find_stale(store)
     if gone:
-        names = ", ".join(str(run.info.run_name) for run in gone[:3])
+        names = ", ".join(run.name for run in gone[:3])
         more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
         yield Finding(
             f"{len(gone)} runs claim to run, and their process is gone ({names}{more})",

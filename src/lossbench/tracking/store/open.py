@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
 from lossbench.errors import UserError
-from lossbench.tracking.store import address, database
+from lossbench.tracking.store import address, database, plugin
 from lossbench.tracking.store.client import MlflowClient, MlflowException
+
+if TYPE_CHECKING:
+    from lossbench.tracking.store.bulk import BulkStore
 
 _LOCK_SECONDS = 120.0
 _GUESTS = "other-stores.txt"
@@ -50,6 +54,11 @@ class Store:
         return _client(self.uri)
 
     @property
+    def bulk(self) -> BulkStore | None:
+        """The store behind the client, if it writes the calls of many runs at once: a database whose tables we know."""
+        return _bulk(self.uri)
+
+    @property
     def place(self) -> str:
         """The address as it may be shown: without a password."""
         return address.mask(self.uri)
@@ -60,14 +69,30 @@ class Store:
 
 @cache
 def _client(uri: str) -> MlflowClient:
-    return MlflowClient(tracking_uri=uri)
+    if not address.in_bulk(uri):
+        return MlflowClient(tracking_uri=uri)
+    plugin.register()
+    return MlflowClient(tracking_uri=plugin.PREFIX + uri, registry_uri=uri)
+
+
+@cache
+def _bulk(uri: str) -> BulkStore | None:
+    if not address.in_bulk(uri):
+        return None
+    from mlflow.tracking._tracking_service.utils import _get_store
+
+    from lossbench.tracking.store.bulk import BulkStore  # as late as MLflow's own store: a second of imports
+
+    _client(uri)
+    store = _get_store(plugin.PREFIX + uri)
+    return store if isinstance(store, BulkStore) else None
 
 
 def import_for(mlruns: Path, uri: str | None) -> None:
     """Import what `open_store` will need for a store, before the caller waits for something else."""
     if not address.on_server(address.resolve(uri, mlruns)):
-        # MLflow imports it, with SQLAlchemy's mappings and Alembic, when the first of its clients is made.
-        import_module("mlflow.store.tracking.sqlalchemy_store")
+        # With MLflow's own, SQLAlchemy's mappings and Alembic: else it is imported when the first client is made.
+        import_module("lossbench.tracking.store.bulk")
 
 
 def open_store(mlruns: Path, uri: str | None = None, experiment: str | None = None) -> Store:

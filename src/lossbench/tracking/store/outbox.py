@@ -1,4 +1,4 @@
-"""Records that a store did not take: they wait on disk, in order, until it does.
+"""What is recorded on its way into the store: one call or many at once, and on disk while the store does not take it.
 
 MLflow's client itself tries a request again, for some seconds as :mod:`lossbench.tracking.store.client` has it. What
 then has still not arrived is kept under ``mlruns/outbox``, one folder a run, and training goes on; it is delivered by
@@ -7,21 +7,21 @@ the run's next record, by the end of the sweep, by the next command over the sam
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
-from filelock import FileLock
 
 from lossbench.errors import Failed
-from lossbench.tracking.store.client import DatasetInput, Metric, MlflowClient, MlflowException, Param, RunTag
+from lossbench.tracking.store.calls import Call, CallName
+from lossbench.tracking.store.client import MlflowException
+from lossbench.tracking.store.waiting import WaitingCalls
 
 if TYPE_CHECKING:
     from lossbench.tracking.store.open import Store
@@ -32,7 +32,8 @@ _T = TypeVar("_T")
 PATIENCE_SECONDS = 60.0
 # After a failure nothing is sent for so long, doubled up to the second: training does not wait at every epoch.
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 2.0, 30.0
-_REFUSED = "refused"
+# What is recorded together within so long is written together.
+_TOGETHER_SECONDS = 1.0
 # A server that is not there, too busy, or in trouble; a database that is locked or on a full disk.
 _PASSING = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "INTERNAL_ERROR")
 
@@ -42,7 +43,7 @@ class StoreUnreachable(Failed):
 
 
 def passing(error: BaseException) -> bool:
-    """Whether an error is an outage that may pass, rather than a request that is wrong."""
+    """Return whether an error is an outage that may pass, rather than a request that is wrong."""
     if isinstance(error, MlflowException):
         return error.error_code in _PASSING
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -51,41 +52,72 @@ def passing(error: BaseException) -> bool:
 
 
 class Outbox:
-    """What waits for one store, in a folder."""
+    """What one process records in one store."""
 
     def __init__(self, store: Store) -> None:
         self.folder = store.mlruns / "outbox"
         self.place = store.place
         self._client = store.client
+        self._bulk = store.bulk
+        self._waiting = WaitingCalls(self.folder)
         self._quiet_until = 0.0
         self._pause = _PAUSE_SECONDS
+        self._blocks = 0
+        self._held: list[Call] = []
+        self._held_since = 0.0
+        self._not_started: set[str] = set()
 
-    def send(self, run: str, call: str, **values: Any) -> None:
-        """Make a call of MLflow's client about a run, or keep it for later where the store does not answer.
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what is recorded within the block in one transaction, if the store is a database that we write to.
 
-        Parameters
-        ----------
-        call
-            ``log_batch``, ``log_inputs``, ``set_tag``, ``set_terminated`` or ``log_artifact``.
+        A block that takes longer writes what it holds about every second. However it ends, what was recorded in it is
+        written. A server takes every call at once, since it has none for several runs.
         """
-        if self._waits(run):
-            with self._lock(run):
-                if time.monotonic() < self._quiet_until or not self._deliver(run):
-                    self._keep(run, call, values)
-                    return
+        self._blocks += 1
         try:
-            _make(self._client, run, call, values)
-        except Exception as error:
-            if not passing(error):
-                raise
-            self._stumbled(error)
-            with self._lock(run):
-                self._keep(run, call, values)
+            yield
+        finally:
+            self._blocks -= 1
+            if not self._blocks:
+                self._write_held()
+
+    def start_run(self, store: Store, tags: Mapping[str, str]) -> tuple[str, str]:
+        """Start a run, waiting for a store that does not answer, and return its id and the address of its artifacts."""
+        if self._bulk is None:
+            info = self.patiently(lambda: self._client.create_run(store.experiment_id, tags=dict(tags))).info
+            return str(info.run_id), str(info.artifact_uri)
+        run = uuid.uuid4().hex
+        artifact_uri = self._bulk.artifact_uri(store.artifacts, run)
+        self.send(
+            run,
+            "create_run",
+            experiment_id=store.experiment_id,
+            start_time=int(time.time() * 1000),
+            artifact_uri=artifact_uri,
+            tags=dict(tags),
+        )
+        return run, artifact_uri
+
+    def send(self, run: str, name: CallName, **values: Any) -> None:
+        """Make a call of MLflow's client about a run, or keep it for later if the store does not answer."""
+        if run in self._not_started:
+            return
+        call = Call(run, name, values)
+        if self._bulk is None or name == "log_artifact":
+            self._write_held()  # it may start the run
+            self._write([call])
+            return
+        if not self._held:
+            self._held_since = time.monotonic()
+        self._held.append(call)
+        if not self._blocks or time.monotonic() - self._held_since > _TOGETHER_SECONDS:
+            self._write_held()
 
     def deliver(self) -> int:
-        """Send all that waits, whoever recorded it; return how many records still do."""
-        for run in self._runs():
-            with self._lock(run):
+        """Send all that waits, whoever recorded it; return how many calls still do."""
+        for run in self._waiting.runs():
+            with self._waiting.lock(run):
                 if not self._deliver(run):
                     break
         return self.waiting()
@@ -96,7 +128,7 @@ class Outbox:
         Raises
         ------
         StoreUnreachable
-            Where it has not answered for so long.
+            If it has not answered for so long.
         """
         until = time.monotonic() + seconds
         while left := self.deliver():
@@ -108,8 +140,8 @@ class Outbox:
             time.sleep(min(1.0, seconds / 10))
 
     def waiting(self) -> int:
-        """Return the number of records that wait."""
-        return sum(len(_records(self.folder / run)) for run in self._runs())
+        """Return the number of calls that wait."""
+        return self._waiting.count()
 
     def patiently(self, action: Callable[[], _T], seconds: float = PATIENCE_SECONDS) -> _T:
         """Do what cannot be kept for later, such as starting a run, and wait for a store that does not answer."""
@@ -125,57 +157,95 @@ class Outbox:
                         f"the store {self.place} has not answered for {seconds:.0f} s: nothing that was recorded is "
                         "lost, and the same command goes on once it answers"
                     ) from error
-                self._stumbled(error)
+                self._pause_after(error)
             time.sleep(min(1.0, seconds / 10))
 
-    def _runs(self) -> list[str]:
-        if not self.folder.is_dir():
-            return []
-        return sorted(each.name for each in self.folder.iterdir() if each.is_dir() and each.name != _REFUSED)
+    def _write_held(self) -> None:
+        calls, self._held = self._held, []
+        starting = {call.run for call in calls if call.name == "create_run"}
+        try:
+            if starting:
+                self.patiently(lambda: self._make(calls))
+            elif calls:
+                self._write(calls)
+        except Exception:
+            self._not_started |= starting
+            raise
+        except BaseException:
+            # Once more with what ends the runs: calls that have been made already change nothing.
+            self._held = calls + self._held
+            raise
 
-    def _waits(self, run: str) -> bool:
-        return (self.folder / run).exists()
+    def _write(self, calls: Sequence[Call]) -> None:
+        """Make calls, or keep them for later if the store does not answer, behind those of the same run that wait."""
+        by_run: dict[str, list[Call]] = {}
+        for call in calls:
+            by_run.setdefault(call.run, []).append(call)
+        for run in [each for each in by_run if self._waiting.waits(each)]:
+            with self._waiting.lock(run):
+                if time.monotonic() < self._quiet_until or not self._deliver(run):
+                    self._keep(by_run.pop(run))
+        calls = [call for call in calls if call.run in by_run]
+        if not calls:
+            return
+        try:
+            self._make(calls)
+        except Exception as error:
+            if passing(error):
+                self._pause_after(error)
+                self._keep(calls)
+            elif len(by_run) == 1:
+                raise
+            else:
+                self._write_one_by_one(by_run)
 
-    def _lock(self, run: str) -> FileLock:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / f"{run}.lock")
+    def _write_one_by_one(self, by_run: Mapping[str, Sequence[Call]]) -> None:
+        """Write what was refused together run by run: one that someone has deleted must not hold up the others."""
+        for run, calls in by_run.items():
+            try:
+                self._write(calls)
+            except MlflowException as error:
+                with self._waiting.lock(run):
+                    self._keep(calls)
+                    for file in self._waiting.files(run):
+                        self._refuse(file, error)
+                    self._waiting.clear(run)
+                with suppress(MlflowException):
+                    self._make([Call(run, "set_terminated", {"status": "FAILED", "end_time": int(time.time() * 1000)})])
 
-    def _keep(self, run: str, call: str, values: dict[str, Any]) -> None:
-        folder = self.folder / run
-        folder.mkdir(parents=True, exist_ok=True)
-        number = max((int(record.stem) for record in _records(folder)), default=-1) + 1
-        if call == "log_artifact":
-            # Under its own name, which is what it will be called in the run.
-            held = folder / f"{number:06d}.file" / Path(values["local_path"]).name
-            held.parent.mkdir()
-            shutil.copyfile(values["local_path"], held)
-            values = {**values, "local_path": str(held)}
-        draft = folder / f"{number:06d}.partial"
-        draft.write_text(json.dumps({"call": call, "values": _plain(values)}))
-        os.replace(draft, draft.with_suffix(".json"))
+    def _make(self, calls: Sequence[Call]) -> None:
+        if self._bulk is not None and all(call.name != "log_artifact" for call in calls):
+            self._bulk.write(calls)
+            return
+        for call in calls:
+            call.make(self._client)
+
+    def _keep(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            with self._waiting.lock(call.run):
+                self._waiting.keep(call)
 
     def _deliver(self, run: str) -> bool:
         """Send what waits for a run, in order; return whether nothing is left. The caller holds its lock."""
-        folder = self.folder / run
-        for record in _records(folder):
-            said = json.loads(record.read_text())
+        for file in self._waiting.files(run):
             try:
-                _make(self._client, run, said["call"], _rich(said["values"]))
+                self._make([self._waiting.read(file)])
             except Exception as error:
                 if passing(error):
-                    self._stumbled(error)
+                    self._pause_after(error)
                     return False
                 # What the store refuses for good, such as a run that someone has deleted, must not hold up the rest.
-                refused = self.folder / _REFUSED / f"{run}-{record.name}"
-                _log.warning("the store refused a record, which is kept as %s: %s", refused, _first_line(error))
-                refused.parent.mkdir(exist_ok=True)
-                os.replace(record, refused)
-            record.unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+                self._refuse(file, error)
+            file.unlink(missing_ok=True)
+        self._waiting.clear(run)
         self._pause = _PAUSE_SECONDS
         return True
 
-    def _stumbled(self, error: BaseException) -> None:
+    def _refuse(self, file: Path, error: Exception) -> None:
+        refused = self._waiting.refuse(file)
+        _log.warning("the store refused a record, which is kept as %s: %s", refused, _first_line(error))
+
+    def _pause_after(self, error: BaseException) -> None:
         now = time.monotonic()
         if now >= self._quiet_until:
             if self._pause == _PAUSE_SECONDS:
@@ -190,60 +260,10 @@ _outboxes: dict[tuple[str, Path, int], Outbox] = {}
 
 def outbox_of(store: Store) -> Outbox:
     """Return this process's outbox for a store."""
-    return _outboxes.setdefault((store.uri, store.mlruns, os.getpid()), Outbox(store))
-
-
-def _make(client: MlflowClient, run: str, call: str, values: dict[str, Any]) -> None:
-    make = partial(getattr(client, call), run, **values)
-    try:
-        make()
-    except MlflowException as error:
-        # MLflow looks whether it knows a dataset, and else adds it: of two runs that bring a new one at the same moment
-        # the second is refused, and finds it when it looks again
-        # (https://github.com/mlflow/mlflow/blob/v3.17.2/mlflow/store/tracking/sqlalchemy_store.py, _log_inputs_impl).
-        if call != "log_inputs" or error.error_code != "BAD_REQUEST":
-            raise
-        make()
-
-
-def _records(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.json"))
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call as JSON has them."""
-    plain = dict(values)
-    if "metrics" in values:
-        plain["metrics"] = [[each.key, each.value, each.timestamp, each.step] for each in values["metrics"]]
-    if "params" in values:
-        plain["params"] = [[each.key, each.value] for each in values["params"]]
-    if "tags" in values:
-        plain["tags"] = [[each.key, each.value] for each in values["tags"]]
-    if "datasets" in values:
-        plain["datasets"] = [each.to_dictionary() for each in values["datasets"]]
-    return plain
-
-
-def _rich(plain: dict[str, Any]) -> dict[str, Any]:
-    values = dict(plain)
-    if "metrics" in plain:
-        values["metrics"] = [Metric(*each) for each in plain["metrics"]]
-    if "params" in plain:
-        values["params"] = [Param(*each) for each in plain["params"]]
-    if "tags" in plain:
-        values["tags"] = [RunTag(*each) for each in plain["tags"]]
-    if "datasets" in plain:
-        values["datasets"] = list(_datasets(plain["datasets"]))
-    return values
-
-
-def _datasets(plain: list[dict[str, Any]]) -> Iterator[DatasetInput]:
-    from lossbench.tracking.store.client import Dataset, InputTag
-
-    for each in plain:
-        yield DatasetInput(
-            Dataset(**each["dataset"]), [InputTag(key, value) for key, value in (each.get("tags") or {}).items()]
-        )
+    key = (store.uri, store.mlruns, os.getpid())
+    if key not in _outboxes:
+        _outboxes[key] = Outbox(store)
+    return _outboxes[key]
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
-TAG = "lossbench.process"
 _PROC = Path("/proc")
 
 

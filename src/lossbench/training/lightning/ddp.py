@@ -1,4 +1,4 @@
-"""Lightning's DDP over a process group that stands already: `lossbench.runs.ranks` starts its processes."""
+"""Lightning's DDP over a process group that exists already: `lossbench.runs.ranks` starts its processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lossbench.training.lightning.shared_batch import Ranks
 
 
 class RunningRanks(ClusterEnvironment):
-    """The ranks of one machine, all of which run when Lightning asks."""
+    """The ranks of one machine, which all run before Lightning asks for them."""
 
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks

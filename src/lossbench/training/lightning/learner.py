@@ -37,7 +37,7 @@ class Learner(L.LightningModule):
     report
         Called with each row as it comes, on a resume first with those of the epochs before.
     ranks
-        Those that share each batch, which alone of them validates and tells the others: rank zero.
+        The processes that share each batch; rank zero alone validates, and sends the others its figures.
     """
 
     def __init__(
@@ -98,9 +98,10 @@ class Learner(L.LightningModule):
         return self.objective(Step(self._weights, x, features, prediction, target, input_gradient, row_weights))
 
     def _propagate_with_dropout(self, x: Tensor, rows: int) -> tuple[Tensor, Tensor | None]:
-        """Give our networks their masks, and a user's own module torch's global generator at our stream's place.
+        """Return scores and features of this rank's share of a batch of so many rows.
 
-        ``x`` is this rank's share of a batch of so many rows.
+        Our networks are handed their dropout masks; a user's own module draws from our stream through torch's global
+        generator.
         """
         if self._noise is None:
             raise RuntimeError("a training step outside an epoch has no dropout stream")

@@ -89,7 +89,7 @@ def sizes(job: Job) -> tuple[int, ...]:
 
 
 def _order(job: Job, labels: Tensor, epoch: int) -> Tensor:
-    """Return an epoch's rows in the order of its batches, without cutting them up where that is not needed."""
+    """Return an epoch's rows in the order of its batches; they are cut into batches only where the order needs it."""
     if job.batch_order == "stratified":
         return torch.cat(_plan(job, labels, epoch))
     return plan_batches(labels, len(labels), job.seed, epoch, job.dataset.sampler)[0]

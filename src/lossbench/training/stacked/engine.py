@@ -163,7 +163,7 @@ class _Stack:
         return by_kind
 
     def _act(self) -> None:
-        """Let the objectives that do so move parameters after an optimizer step."""
+        """Apply projections and proximal steps after an optimizer step."""
         for objective, rows in zip(self.objectives, self.slices, strict=True):
             if objective.acts_after_step:
                 trained = {name: weight for name, weight in self.weights.items() if weight.requires_grad}

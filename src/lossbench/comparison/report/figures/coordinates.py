@@ -13,13 +13,13 @@ from matplotlib.colors import Normalize
 
 from lossbench.comparison.report.evidence import Evidence
 from lossbench.comparison.report.figures import style
-from lossbench.comparison.report.figures.grid import factors, is_number
+from lossbench.comparison.report.figures.grid import factors, is_number, level_text
 from lossbench.comparison.report.figures.picture import Picture, number
 
 LEAST, MOST_AXES, MOST_LINES = 5, 7, 300
 
 
-def coordinates(evidence: Evidence) -> Picture | None:
+def draw(evidence: Evidence) -> Picture | None:
     """Draw one line per objective through its settings to its mean; nothing unless a number takes three values."""
     table = factors(evidence)
     if len(table) < LEAST or not any(is_number(table[name]) for name in table):
@@ -29,7 +29,7 @@ def coordinates(evidence: Evidence) -> Picture | None:
     table, means = table.head(MOST_LINES), means.head(MOST_LINES)
     figure = style.figure(max(1.5 * (len(shown) + 1), 5.0), 4.2)
     axes = figure.subplots()
-    heights = [_axis(axes, place, name, table[name]) for place, name in enumerate(shown)]
+    heights = [_axis(axes, index, name, table[name]) for index, name in enumerate(shown)]
     low, high = float(means.min()), float(means.max())
     heights.append(((means - low) / (high - low or 1)).to_numpy(dtype=float))
     _ticks(axes, len(shown), style.plain(evidence.metric), [(0.0, number(low)), (1.0, number(high))])
@@ -44,7 +44,7 @@ def coordinates(evidence: Evidence) -> Picture | None:
     axes.set_axis_off()
     figure.colorbar(ScalarMappable(norm, colors), ax=axes, shrink=0.7, pad=0.01).set_label(style.plain(evidence.metric))
     best = table.iloc[0].dropna()
-    settings = ", ".join(f"{name} {_text(best[name])}" for name in shown if name in best)
+    settings = ", ".join(f"{name} {level_text(best[name])}" for name in shown if name in best)
     hidden = len(table.columns) - len(shown)
     return Picture(
         "parallel_coordinates",
@@ -58,7 +58,7 @@ def coordinates(evidence: Evidence) -> Picture | None:
     )
 
 
-def _axis(axes: Axes, place: int, name: str, values: pd.Series) -> np.ndarray:
+def _axis(axes: Axes, index: int, name: str, values: pd.Series) -> np.ndarray:
     """Draw one axis and return the heights of the objectives on it, 0 to 1."""
     if is_number(values):
         numbers = values.to_numpy(dtype=float)
@@ -67,11 +67,11 @@ def _axis(axes: Axes, place: int, name: str, values: pd.Series) -> np.ndarray:
         scaled = np.log(numbers) if logarithmic else numbers
         bottom, top = float(np.nanmin(scaled)), float(np.nanmax(scaled))
         heights = (scaled - bottom) / (top - bottom)
-        known = sorted({x for x in numbers.tolist() if x == x})
-        known = known if len(known) <= 8 else [low, high]
-        marks = [(((math.log(x) if logarithmic else x) - bottom) / (top - bottom), f"{x:g}") for x in known]
+        ticks = sorted({x for x in numbers.tolist() if x == x})
+        ticks = ticks if len(ticks) <= 8 else [low, high]
+        marks = [(((math.log(x) if logarithmic else x) - bottom) / (top - bottom), f"{x:g}") for x in ticks]
     else:
-        texts = [_text(value) if value == value and value is not None else None for value in values]
+        texts = [level_text(value) if value == value and value is not None else None for value in values]
         levels = sorted({text for text in texts if text is not None})
         at = {level: number / max(len(levels) - 1, 1) for number, level in enumerate(levels)}
         heights = np.array([math.nan if text is None else at[text] for text in texts])
@@ -79,17 +79,13 @@ def _axis(axes: Axes, place: int, name: str, values: pd.Series) -> np.ndarray:
     if np.isnan(heights).any():
         heights = np.nan_to_num(heights, nan=-0.12)
         marks = [*marks, (-0.12, "–")]
-    _ticks(axes, place, style.short(name, 20), marks)
+    _ticks(axes, index, style.short(name, 20), marks)
     return heights
 
 
-def _ticks(axes: Axes, place: int, name: str, marks: list[tuple[float, str]]) -> None:
-    axes.plot([place, place], [0, 1], color=style.MUTED, linewidth=1, zorder=3)
-    axes.text(place, 1.07, name, ha="center", va="bottom", fontsize=9, zorder=5)
+def _ticks(axes: Axes, index: int, name: str, marks: list[tuple[float, str]]) -> None:
+    axes.plot([index, index], [0, 1], color=style.MUTED, linewidth=1, zorder=3)
+    axes.text(index, 1.07, name, ha="center", va="bottom", fontsize=9, zorder=5)
     for height, text in marks:
-        axes.text(place + 0.04, height, text, ha="left", va="center", fontsize=8, zorder=5,
+        axes.text(index + 0.04, height, text, ha="left", va="center", fontsize=8, zorder=5,
                   bbox={"facecolor": style.PAPER, "alpha": 0.75, "pad": 0.6, "linewidth": 0})  # fmt: skip
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

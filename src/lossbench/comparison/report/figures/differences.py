@@ -8,12 +8,12 @@ from typing import Any
 from lossbench.comparison.pairs import LABEL, differences, values
 from lossbench.comparison.report.evidence import Evidence
 from lossbench.comparison.report.figures import style
-from lossbench.comparison.report.figures.picture import ROWS, Picture, chosen, number, of_all
+from lossbench.comparison.report.figures.picture import ROWS, Picture, choose, number, say_which
 
 COLORS = {"better": style.SERIES[2], "worse": style.ORANGE, "equivalent": style.BLUE, "undecided": style.MUTED}
 
 
-def paired(evidence: Evidence) -> Picture | None:
+def draw(evidence: Evidence) -> Picture | None:
     """Draw the paired differences to the baseline, their effects and the intervals that decide.
 
     Nothing where there is no baseline, or none of the others has two pairs.
@@ -22,7 +22,7 @@ def paired(evidence: Evidence) -> Picture | None:
     compared = table[table["rank"].notna() & (table["objective"] != base) & (table["pairs"] > 1)]
     if base is None or compared.empty:
         return None
-    names = chosen(compared, ROWS, base)
+    names = choose(compared, ROWS, base)
     gaps = differences(values(evidence.frame, [evidence.column], evidence.leaderboard.by), base)[evidence.column]
     figure = style.figure(5.4, 1.4 + 0.3 * max(len(names), 2))
     axes = figure.subplots()
@@ -32,25 +32,25 @@ def paired(evidence: Evidence) -> Picture | None:
     axes.axvline(0, color=style.INK, linewidth=1)
     rows = compared.set_index("objective", drop=False).loc[names]
     drawn = set()
-    for place, row in enumerate(rows.to_dict("records")):
-        own = gaps[gaps.index.get_level_values(LABEL) == row["objective"]].dropna()
-        axes.plot(own, [place] * len(own), "|", color=style.MUTED, markersize=8, alpha=0.6)
+    for index, row in enumerate(rows.to_dict("records")):
+        of_row = gaps[gaps.index.get_level_values(LABEL) == row["objective"]].dropna()
+        axes.plot(of_row, [index] * len(of_row), "|", color=style.MUTED, markersize=8, alpha=0.6)
         verdict = row["verdict"]
         color = COLORS.get(verdict, style.MUTED)
         label = verdict if verdict not in drawn else None
         drawn.add(verdict)
         if math.isfinite(row["low"]) and math.isfinite(row["high"]):
-            axes.plot([row["low"], row["high"]], [place, place], color=color, linewidth=2, solid_capstyle="butt")
-        axes.plot(row["difference"], place, _marker(verdict), color=color, markersize=6, label=label, linestyle="")
+            axes.plot([row["low"], row["high"]], [index, index], color=color, linewidth=2, solid_capstyle="butt")
+        axes.plot(row["difference"], index, _marker(verdict), color=color, markersize=6, label=label, linestyle="")
     style.rows(
         axes, names, f"{style.short(evidence.metric)} minus that of {style.short(base)} ({evidence.better} is better)"
     )
-    style.quiet(axes)
+    style.leave_grid(axes)
     figure.legend(loc="outside lower left", ncols=3)
     return Picture(
         "differences",
         f"Paired differences to {base}",
-        _message(rows.to_dict("records"), base, rope) + of_all(compared, names, base),
+        _message(rows.to_dict("records"), base, rope) + say_which(compared, names, base),
         "A tick is one pair of runs: the same seed, data, split, initial weights and batch order under both. Bars are "
         "95% intervals that all hold at once, from which the words follow.",
         figure,
@@ -64,10 +64,10 @@ def _marker(verdict: str | None) -> str:
 
 def _message(rows: list[dict[Any, Any]], base: str, rope: float | None) -> str:
     counts = {word: sum(row["verdict"] == word for row in rows) for word in COLORS}
-    said = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    verdicts = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     lowest, highest = (pick(rows, key=lambda row: row["difference"]) for pick in (min, max))
     others = "objective" if len(rows) == 1 else "objectives"
-    text = f"Against {base}, of {len(rows)} {others}: {said or 'none judged'}."
+    text = f"Against {base}, of {len(rows)} {others}: {verdicts or 'none judged'}."
     text += f" {highest['objective']} differs by {_difference(highest)}"
     if lowest is not highest:
         text += f", {lowest['objective']} by {_difference(lowest)}"

@@ -17,7 +17,7 @@ from lossbench.comparison.report.figures.picture import Picture, number
 MOST = 30
 
 
-def grid(evidence: Evidence) -> Picture | None:
+def draw(evidence: Evidence) -> Picture | None:
     """Draw the means of two crossed factors; nothing unless they fill most of a grid of their own."""
     table = factors(evidence)
     pair = _crossed(table)
@@ -27,7 +27,7 @@ def grid(evidence: Evidence) -> Picture | None:
     means = evidence.ranked["mean"].reindex(table.index).astype(float)
     # Where a third factor varies, the best of its objectives stands for the cell.
     best = "max" if evidence.better == "higher" else "min"
-    cells = means.groupby([table[rows].map(_level), table[columns].map(_level)]).agg(best).unstack()
+    cells = means.groupby([table[rows].map(level_text), table[columns].map(level_text)]).agg(best).unstack()
     cells = cells.reindex(index=_ordered(table[rows]), columns=_ordered(table[columns]))
     values = cells.to_numpy()
     figure = style.figure(max(1.6 + 0.95 * values.shape[1], 4.6), 1.5 + 0.42 * values.shape[0])
@@ -67,7 +67,7 @@ def grid(evidence: Evidence) -> Picture | None:
 def _crossed(table: pd.DataFrame) -> tuple[str, str] | None:
     """Return the first two factors that are crossed: each level of one meets two or more of the other."""
     for first, second in itertools.combinations(table.columns, 2):
-        pairs = pd.DataFrame({"a": table[first].map(_level), "b": table[second].map(_level)}).drop_duplicates()
+        pairs = pd.DataFrame({"a": table[first].map(level_text), "b": table[second].map(level_text)}).drop_duplicates()
         counts = pairs["a"].nunique(), pairs["b"].nunique()
         if min(counts) > 1 and max(counts) <= MOST and len(pairs) >= 0.6 * counts[0] * counts[1] and len(pairs) > 3:
             # The longer one runs down the page.
@@ -77,13 +77,14 @@ def _crossed(table: pd.DataFrame) -> tuple[str, str] | None:
 
 def _ordered(values: pd.Series) -> list[str]:
     """Return the levels of a factor: numbers by size, names by the alphabet, after the one without."""
-    known = values.drop_duplicates()
-    by_size = sorted(known.dropna()) if pd.api.types.is_numeric_dtype(known) else sorted(known.dropna(), key=str)
-    levels = [_level(value) for value in by_size]
-    return [level for level in dict.fromkeys(["none", *levels]) if level in set(known.map(_level))]
+    distinct = values.drop_duplicates()
+    numeric = pd.api.types.is_numeric_dtype(distinct)
+    levels = [level_text(value) for value in sorted(distinct.dropna(), key=None if numeric else str)]
+    return [level for level in dict.fromkeys(["none", *levels]) if level in set(distinct.map(level_text))]
 
 
-def _level(value: Any) -> str:
+def level_text(value: Any) -> str:
+    """Return a factor's value as figures write it, "none" where there is none."""
     if value is None or value != value:
         return "none"
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -17,7 +17,7 @@ _INCHES = 2.0
 _LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN = 0.68, 0.14, 0.3, 0.92, 0.34
 
 
-def panels(
+def draw_panels(
     names: Sequence[str], *, height: float = 1.9, shared: bool = True, right: float = 0.0
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with a titled panel for each name, at most four across.

@@ -38,13 +38,13 @@ class Picture:
     wide: bool = False
 
 
-def chosen(table: pd.DataFrame, most: int, baseline: str | None) -> list[str]:
+def choose(table: pd.DataFrame, most: int, baseline: str | None) -> list[str]:
     """Return the objectives to draw, best first: all where they fit, else the best, the baseline and the last.
 
     Examples
     --------
     >>> table = pd.DataFrame({"objective": list("abcde"), "rank": [1, 2, 3, 4, None]})
-    >>> chosen(table, 4, "c"), chosen(table, 3, "c")
+    >>> choose(table, 4, "c"), choose(table, 3, "c")
     (['a', 'b', 'c', 'd'], ['a', 'c', 'd'])
     """
     ranked = [str(name) for name in table.loc[table["rank"].notna(), "objective"]]
@@ -60,7 +60,7 @@ def chosen(table: pd.DataFrame, most: int, baseline: str | None) -> list[str]:
     return [name for name in ranked if name in kept]
 
 
-def of_all(table: pd.DataFrame, names: list[str], baseline: str | None) -> str:
+def say_which(table: pd.DataFrame, names: list[str], baseline: str | None) -> str:
     """Say which of the objectives are drawn, where not all are."""
     n = int(table["rank"].notna().sum())
     if len(names) == n:

@@ -5,24 +5,24 @@ from __future__ import annotations
 from lossbench.comparison.report.evidence import Evidence
 from lossbench.comparison.report.figures import style
 from lossbench.comparison.report.figures.panels import band, legend
-from lossbench.comparison.report.figures.picture import LINES, Picture, chosen, number, of_all
+from lossbench.comparison.report.figures.picture import LINES, Picture, choose, number, say_which
 from lossbench.comparison.report.row_curves import RATES, mean_and_band
 
 MICRO = ", micro-averaged"
 
 
-def roc(evidence: Evidence, data: str) -> Picture | None:
+def draw_roc(evidence: Evidence, data: str) -> Picture | None:
     """Draw the mean ROC of each objective with its band; micro-averaged for three classes or more."""
-    names = chosen(evidence.table, LINES, evidence.baseline)
+    names = choose(evidence.table, LINES, evidence.baseline)
     lines = {label: [c.true_rate for c in evidence.curves(label, data) if c.true_rate is not None] for label in names}
-    lines = {label: found for label, found in lines.items() if found}
+    lines = {label: of_runs for label, of_runs in lines.items() if of_runs}
     if not lines:
         return None
     figure = style.figure(5.4, 4.9)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=style.MUTED, linewidth=1)
-    for index, (label, found) in enumerate(lines.items()):
-        band(axes, index, RATES, *mean_and_band(found), label)
+    for index, (label, of_runs) in enumerate(lines.items()):
+        band(axes, index, RATES, *mean_and_band(of_runs), label)
     axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1), ylim=(0, 1.01))
     axes.grid()
     legend(figure, len(lines))
@@ -32,25 +32,25 @@ def roc(evidence: Evidence, data: str) -> Picture | None:
         "roc",
         f"ROC on {evidence.split}{MICRO if micro else ''}",
         _areas(evidence, data, list(lines), metric, "micro-averaged AUROC" if micro else "AUROC")
-        + of_all(evidence.table, list(lines), evidence.baseline),
+        + say_which(evidence.table, list(lines), evidence.baseline),
         f"Lines are means over up to {max(map(len, lines.values()))} runs, bands hold the middle 80% of them; the "
         "diagonal is chance.",
         figure,
     )
 
 
-def precision_recall(evidence: Evidence, data: str) -> Picture | None:
+def draw_precision_recall(evidence: Evidence, data: str) -> Picture | None:
     """Draw the mean precision at each recall with its band; micro-averaged for three classes or more."""
-    names = chosen(evidence.table, LINES, evidence.baseline)
+    names = choose(evidence.table, LINES, evidence.baseline)
     lines = {label: [c.precision for c in evidence.curves(label, data) if c.precision is not None] for label in names}
-    lines = {label: found for label, found in lines.items() if found}
+    lines = {label: of_runs for label, of_runs in lines.items() if of_runs}
     if not lines:
         return None
     figure = style.figure(5.4, 4.9)
     axes = figure.subplots()
-    for index, (label, found) in enumerate(lines.items()):
+    for index, (label, of_runs) in enumerate(lines.items()):
         # Average precision sums steps, not trapezoids.
-        band(axes, index, RATES, *mean_and_band(found), label, drawstyle="steps-pre")
+        band(axes, index, RATES, *mean_and_band(of_runs), label, drawstyle="steps-pre")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.01))
     axes.grid()
     legend(figure, len(lines))
@@ -61,7 +61,7 @@ def precision_recall(evidence: Evidence, data: str) -> Picture | None:
         f"Precision and recall on {evidence.split}{MICRO if micro else ''}",
         # The recorded figure of three classes or more is the mean of one-vs-rest.
         _areas(evidence, data, list(lines), metric, f"one-vs-rest {called}" if micro else called)
-        + of_all(evidence.table, list(lines), evidence.baseline),
+        + say_which(evidence.table, list(lines), evidence.baseline),
         f"Lines are means over up to {max(map(len, lines.values()))} runs, bands hold the middle 80% of them.",
         figure,
     )

@@ -11,8 +11,8 @@ from matplotlib.image import AxesImage
 
 from lossbench.comparison.report.evidence import Evidence
 from lossbench.comparison.report.figures import style
-from lossbench.comparison.report.figures.panels import below, outer, panels, wide
-from lossbench.comparison.report.figures.picture import PANELS, Picture, chosen, of_all
+from lossbench.comparison.report.figures.panels import below, draw_panels, outer, wide
+from lossbench.comparison.report.figures.picture import PANELS, Picture, choose, say_which
 from lossbench.comparison.report.row_curves import margin, matrix
 
 # Pictures of their own, alike in light and dark: these colors are none of the style's, which would follow the page.
@@ -22,9 +22,9 @@ _BETWEEN = LinearSegmentedColormap.from_list("classes", ["#9cc3ea", "#f4f4f2", "
 SHOWN = 250
 
 
-def regions(evidence: Evidence, data: str) -> Picture | None:
+def draw(evidence: Evidence, data: str) -> Picture | None:
     """Draw what one seed's networks say over the plane, on one scale; nothing unless the data have two features."""
-    seed, runs = evidence.one_seed(chosen(evidence.table, PANELS, evidence.baseline), data)
+    seed, runs = evidence.one_seed(choose(evidence.table, PANELS, evidence.baseline), data)
     tables = {label: evidence.predictions.of(run) for label, run in runs.items()}
     tables = {
         label: rows for label, rows in tables.items()
@@ -33,13 +33,13 @@ def regions(evidence: Evidence, data: str) -> Picture | None:
     if not tables:
         return None
     names = evidence.named(data)
-    figure, axes = panels(list(tables), right=0.75)
+    figure, axes = draw_panels(list(tables), right=0.75)
     first = next(iter(tables.values()))
     binary = "prob_2" not in first
     for one, rows in zip(axes, tables.values(), strict=True):
-        grid, judged = rows[rows["split"] == "grid"], rows[rows["split"] == evidence.split]
+        grid, points = rows[rows["split"] == "grid"], rows[rows["split"] == evidence.split]
         drawn = _plane(one, grid, _posterior(grid, rows) if binary else None)
-        _data(one, judged)
+        _data(one, points)
         one.tick_params(labelsize=8)
     outer(axes, style.plain(names.of_feature(0)), style.plain(names.of_feature(1)))
     classes = sorted({int(target) for target in first.loc[first["split"] == evidence.split, "target"]})
@@ -54,7 +54,7 @@ def regions(evidence: Evidence, data: str) -> Picture | None:
     return Picture(
         "decision_regions",
         f"Decision regions, seed {seed}",
-        message + of_all(evidence.table, list(tables), evidence.baseline),
+        message + say_which(evidence.table, list(tables), evidence.baseline),
         f"{_colors(what) if binary else 'Colors: the class that is decided.'} Points are up to {SHOWN} rows of each "
         f"class, of {evidence.split}.",
         figure,
@@ -68,10 +68,10 @@ def _colors(what: str) -> str:
 
 def _posterior(grid: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
     """Return the posterior at scores of the grid, from the rows that have both: it rises or falls with the score."""
-    known = rows[rows["split"] != "grid"]
-    scores = margin(known)
+    both = rows[rows["split"] != "grid"]
+    scores = margin(both)
     order = np.argsort(scores)
-    return np.interp(margin(grid), scores[order], known["posterior_1"].to_numpy()[order])
+    return np.interp(margin(grid), scores[order], both["posterior_1"].to_numpy()[order])
 
 
 def _plane(axes: Axes, grid: pd.DataFrame, posterior: np.ndarray | None) -> AxesImage:
@@ -91,10 +91,10 @@ def _plane(axes: Axes, grid: pd.DataFrame, posterior: np.ndarray | None) -> Axes
     return drawn
 
 
-def _data(axes: Axes, judged: pd.DataFrame) -> None:
+def _data(axes: Axes, points: pd.DataFrame) -> None:
     # The rarest class is drawn last, on top.
-    for index in judged["target"].value_counts().index:
-        rows = judged[judged["target"] == index]
+    for index in points["target"].value_counts().index:
+        rows = points[points["target"] == index]
         step = max(len(rows) // SHOWN, 1)
         axes.scatter(
             rows["x_0"][::step], rows["x_1"][::step], s=7, color=CLASSES[int(index) % len(CLASSES)], edgecolor=EDGE,
@@ -111,8 +111,8 @@ def _legend(figure: Figure, axes: list[Axes], classes: dict[int, str]) -> None:
 
 
 def _scale(figure: Figure, first: Axes, drawn: AxesImage, positive: str) -> None:
-    width, place = figure.get_figwidth(), first.get_position()
-    bar = figure.colorbar(drawn, cax=figure.add_axes((1 - 0.75 / width, place.y0, 0.1 / width, place.height)))
+    width, box = figure.get_figwidth(), first.get_position()
+    bar = figure.colorbar(drawn, cax=figure.add_axes((1 - 0.75 / width, box.y0, 0.1 / width, box.height)))
     bar.ax.tick_params(labelsize=8)
     bar.set_label(f"posterior of {style.short(positive, 24)}", fontsize=9)
     bar.outline.set_visible(False)

@@ -98,12 +98,12 @@ def svg(drawn: Figure, name: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     used = set(re.findall(r"""(?:url\(#|href="#)([\w.-]+)""", text))
-    return re.sub(r' id="([\w.-]+)"', lambda found: found[0] if found[1] in used else "", text)
+    return re.sub(r' id="([\w.-]+)"', lambda match: match[0] if match[1] in used else "", text)
 
 
 def in_page(drawing: str) -> str:
     """Return an SVG for a page whose style sheet defines ``--ink``, ``--muted`` ... ``--c7``, of a readable size."""
-    drawing = _COLOR.sub(lambda found: f"{found[1]}: {_VARIABLES[found[2].lower()]}", drawing)
+    drawing = _COLOR.sub(lambda match: f"{match[1]}: {_VARIABLES[match[2].lower()]}", drawing)
     width = re.search(r'width="([\d.]+)pt"', drawing)
     assert width is not None
     natural = float(width[1]) / 12  # rem
@@ -139,7 +139,7 @@ def short(name: object, length: int = 34) -> str:
     return plain(text)
 
 
-def quiet(axes: Axes, *, grid: str = "x") -> None:
+def leave_grid(axes: Axes, *, grid: str = "x") -> None:
     """Leave a chart of named rows with nothing but its grid."""
     axes.spines["left"].set_visible(False)
     axes.tick_params(left=False)

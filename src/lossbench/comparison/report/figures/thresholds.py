@@ -5,22 +5,22 @@ from __future__ import annotations
 from lossbench.comparison.report.evidence import Evidence
 from lossbench.comparison.report.figures import style
 from lossbench.comparison.report.figures.panels import band, legend
-from lossbench.comparison.report.figures.picture import LINES, Picture, chosen, number, of_all
+from lossbench.comparison.report.figures.picture import LINES, Picture, choose, number, say_which
 from lossbench.comparison.report.row_curves import THRESHOLDS, mean_and_band
 
 
-def thresholds(evidence: Evidence, data: str) -> Picture | None:
+def draw(evidence: Evidence, data: str) -> Picture | None:
     """Draw F1 at every threshold, on the link's probability and on the posterior; nothing for three classes or more."""
-    found = {
+    by_label = {
         label: [curve for curve in evidence.curves(label, data) if curve.f1_link is not None]
-        for label in chosen(evidence.table, LINES, evidence.baseline)
+        for label in choose(evidence.table, LINES, evidence.baseline)
     }
-    found = {label: curves for label, curves in found.items() if curves}
-    if not found:
+    by_label = {label: curves for label, curves in by_label.items() if curves}
+    if not by_label:
         return None
     figure = style.figure(8.0, 4.2)
     left, right = figure.subplots(1, 2, sharey=True)
-    for index, (label, curves) in enumerate(found.items()):
+    for index, (label, curves) in enumerate(by_label.items()):
         band(left, index, THRESHOLDS, *mean_and_band([c.f1_link for c in curves]), label)
         mean, low, high = mean_and_band([c.f1_posterior for c in curves])
         band(right, index, THRESHOLDS, mean, low, high, label)
@@ -40,11 +40,11 @@ def thresholds(evidence: Evidence, data: str) -> Picture | None:
     right.set(xlabel="threshold on the posterior", xlim=(0, 1))
     for axes in (left, right):
         axes.grid()
-    legend(figure, len(found))
+    legend(figure, len(by_label))
     return Picture(
         "threshold_sweep",
         "F1 by threshold",
-        _message(evidence, data, list(found)) + of_all(evidence.table, list(found), evidence.baseline),
+        _message(evidence, data, list(by_label)) + say_which(evidence.table, list(by_label), evidence.baseline),
         "Lines are means over runs, bands hold the middle 80% of them. Markers: the mean of the thresholds tuned on "
         "validation. Curves of one height that peak elsewhere differ in their threshold, not in what they learnt.",
         figure,
@@ -54,9 +54,9 @@ def thresholds(evidence: Evidence, data: str) -> Picture | None:
 
 def _message(evidence: Evidence, data: str, names: list[str]) -> str:
     spans = []
-    for said, metric in (("at .5 on the link", "f1"), ("at the threshold tuned on validation", "tuned/f1")):
+    for where, metric in (("at .5 on the link", "f1"), ("at the threshold tuned on validation", "tuned/f1")):
         values = [evidence.mean(label, f"{evidence.split}/{metric}", data) for label in names]
         values = [value for value in values if value == value]
         if values:
-            spans.append(f"from {number(min(values))} to {number(max(values))} {said}")
+            spans.append(f"from {number(min(values))} to {number(max(values))} {where}")
     return f"Mean F1 of the objectives runs {', and '.join(spans)}." if spans else f"F1 of {', '.join(names)}."

@@ -10,28 +10,28 @@ from matplotlib.patches import Patch
 from lossbench.comparison.report.budgets import Tuning
 from lossbench.comparison.report.evidence import Evidence
 from lossbench.comparison.report.figures import style
-from lossbench.comparison.report.figures.panels import below, outer, panels, wide
+from lossbench.comparison.report.figures.panels import below, draw_panels, outer, wide
 from lossbench.comparison.report.figures.picture import PANELS, ROWS, Picture, number
 
 _OPTIMIZER = {"optimizer.lr": "learning rate", "optimizer.weight_decay": "weight decay"}
 _OWN = "the objective's own"
 
 
-def history(evidence: Evidence) -> Picture | None:
+def draw_history(evidence: Evidence) -> Picture | None:
     """Draw the score of every finished trial and the best so far; nothing for a sweep that was not tuned."""
     tuning = evidence.tuning
     if tuning is None:
         return None
-    named = [str(name) for name in tuning.found["objective"]]
+    named = [str(name) for name in tuning.objectives["objective"]]
     names = named[:PANELS]
-    figure, axes = panels(names)
+    figure, axes = draw_panels(names)
     finished = tuning.trials[tuning.trials["state"] == "finished"]
     for one, name in zip(axes, names, strict=True):
-        own = finished[finished["objective"] == name].sort_values("trial")
-        one.plot(own["trial"], own["value"], "o", color=style.MUTED, markersize=2.5, alpha=0.7)
-        best = own["value"].cummax() if tuning.direction == "max" else own["value"].cummin()
-        one.step(own["trial"], best, where="post", color=style.BLUE)
-        default = own.loc[own["trial"] == 0, "value"]
+        of_objective = finished[finished["objective"] == name].sort_values("trial")
+        one.plot(of_objective["trial"], of_objective["value"], "o", color=style.MUTED, markersize=2.5, alpha=0.7)
+        best = of_objective["value"].cummax() if tuning.direction == "max" else of_objective["value"].cummin()
+        one.step(of_objective["trial"], best, where="post", color=style.BLUE)
+        default = of_objective.loc[of_objective["trial"] == 0, "value"]
         if len(default):
             one.axhline(default.iloc[0], color=style.ORANGE, linestyle="--", linewidth=1.2)
         one.grid()
@@ -43,7 +43,7 @@ def history(evidence: Evidence) -> Picture | None:
         Line2D([], [], color=style.ORANGE, linestyle="--", linewidth=1.2),
     ]
     below(figure, handles, ["a trial", "the best so far", "the default setting"])
-    gained = tuning.found.dropna(subset=["best", "default"]).to_dict("records")
+    gained = tuning.objectives.dropna(subset=["best", "default"]).to_dict("records")
     gained.sort(key=lambda row: abs(row["best"] - row["default"]))
     message = "No default setting finished."
     if gained:
@@ -53,7 +53,7 @@ def history(evidence: Evidence) -> Picture | None:
             f"{number(most['best'])}) and least for {least['objective']} ({number(least['default'])} to "
             f"{number(least['best'])})."
         )
-    kept = int((tuning.found["best_trial"] == 0).sum())
+    kept = int((tuning.objectives["best_trial"] == 0).sum())
     message += f" The default was kept for {kept} of {len(named)}." if kept else " No default was kept."
     if len(named) > len(names):
         message += f" The first {len(names)} of {len(named)} objectives are drawn."
@@ -72,47 +72,47 @@ def history(evidence: Evidence) -> Picture | None:
 def _look_at_the_good(axes: list[Axes], tuning: Tuning) -> None:
     """Leave out the tail of bad trials, beside which the good ones could not be told apart."""
     values = tuning.trials.loc[tuning.trials["state"] == "finished", "value"].to_numpy()
-    kept = [*tuning.found["best"].dropna(), *tuning.found["default"].dropna()]
+    kept = [*tuning.objectives["best"].dropna(), *tuning.objectives["default"].dropna()]
     kept.append(float(np.percentile(values, 25 if tuning.direction == "max" else 75)))
     ends = min(kept), max(kept)
     margin = 0.06 * (ends[1] - ends[0] or 1.0)
     axes[0].set_ylim(ends[0] - margin, ends[1] + margin)
 
 
-def importances(evidence: Evidence) -> Picture | None:
+def draw_importances(evidence: Evidence) -> Picture | None:
     """Draw what share of the variance among trials each hyperparameter accounts for; nothing without a tuning."""
     tuning = evidence.tuning
     if tuning is None:
         return None
-    found = [row for row in tuning.found.head(ROWS).to_dict("records") if row["importances"]]
-    if not found:
+    rows = [row for row in tuning.objectives.head(ROWS).to_dict("records") if row["importances"]]
+    if not rows:
         return None
-    figure = style.figure(5.4, 1.2 + 0.3 * max(len(found), 2))
+    figure = style.figure(5.4, 1.2 + 0.3 * max(len(rows), 2))
     axes = figure.subplots()
     colors = dict(zip([*_OPTIMIZER.values(), _OWN], style.SERIES, strict=False))
-    own_most = []
-    for place, row in enumerate(found):
+    largest = []
+    for index, row in enumerate(rows):
         shares = row["importances"]
         parts = {_OPTIMIZER.get(key, ""): share for key, share in shares.items() if key in _OPTIMIZER}
-        own = {key: share for key, share in shares.items() if key not in _OPTIMIZER}
-        parts[_OWN] = sum(own.values())
+        of_objective = {key: share for key, share in shares.items() if key not in _OPTIMIZER}
+        parts[_OWN] = sum(of_objective.values())
         left = 0.0
         for kind, color in colors.items():
             share = parts.get(kind, 0.0)
-            axes.barh(place, share, left=left, color=color, height=0.66)
+            axes.barh(index, share, left=left, color=color, height=0.66)
             left += share
-        if own:
-            first = max(own, key=lambda key: own[key])
-            own_most.append((parts[_OWN], str(row["objective"]), first))
-    style.rows(axes, [str(row["objective"]) for row in found], "share of the variance among trials")
-    style.quiet(axes)
+        if of_objective:
+            first = max(of_objective, key=lambda key: of_objective[key])
+            largest.append((parts[_OWN], str(row["objective"]), first))
+    style.rows(axes, [str(row["objective"]) for row in rows], "share of the variance among trials")
+    style.leave_grid(axes)
     axes.set_xlim(0, 1)
     handles = [Patch(color=color) for color in colors.values()]
     figure.legend(handles, list(colors), loc="outside lower left", ncols=3)
-    rates = [row["importances"].get("optimizer.lr", 0.0) for row in found]
+    rates = [row["importances"].get("optimizer.lr", 0.0) for row in rows]
     message = f"The learning rate accounts for {min(rates):.0%} to {max(rates):.0%} of the variance among trials"
-    if own_most:
-        share, objective, key = max(own_most)
+    if largest:
+        share, objective, key = max(largest)
         message += f"; hyperparameters of their own matter most for {objective} ({share:.0%}, {key} before all)"
     return Picture(
         "tuning_importances",
