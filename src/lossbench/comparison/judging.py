@@ -94,7 +94,8 @@ class Judgement:
         ranks = {label: rank for rank, label in self.effects.ranking(self.higher_is_better)}
         rows = [self._row(label) for label in self.order]
         table = pd.DataFrame(rows, index=self.order, columns=list(COLUMNS))
-        table.insert(0, "rank", pd.array([ranks[label] for label in self.order], dtype="Int64"))
+        ranked = pd.Series([ranks[label] for label in self.order], index=self.order, dtype="Int64")
+        table.insert(0, "rank", ranked)
         return table
 
     def visible(self, n: int) -> float:
