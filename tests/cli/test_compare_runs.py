@@ -65,7 +65,10 @@ def test_a_sweep_is_judged_as_it_was_told(mlruns: Path, capsys: pytest.CaptureFi
     focal = found(capsys, mlruns, "first")["focal"]
     assert (focal["pairs"], focal["verdict"]) == (7, "better")
     assert focal["p"] == pytest.approx(2 / 2**7)
-    assert found(capsys, mlruns, "first", "--rope", "0.01")["focal"]["verdict"] == "equivalent"
+    assert not focal["small"]
+    # Better it stays, but by less than matters.
+    wide = found(capsys, mlruns, "first", "--rope", "0.01")["focal"]
+    assert (wide["verdict"], wide["small"]) == ("better", True)
 
 
 def test_several_sweeps_are_compared_as_one(mlruns: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +85,7 @@ def test_runs_of_another_origin(mlruns: Path, capsys: pytest.CaptureFixture[str]
     assert list(found(capsys, mlruns, *arguments)) == ["adam", "sgd"]
     assert compare.main([*arguments, "--mlruns", str(mlruns)]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "adam won: hits 0.5." in text
+    assert "Train with adam: the other is worse (95%)." in text
     assert "the runs do not say whether seeds are independent draws" in text
 
 

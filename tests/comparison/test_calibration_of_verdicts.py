@@ -1,4 +1,4 @@
-"""Verdicts are wrong as rarely as they say, in simulated sweeps; scripts/bench/calibration.py prints more of them."""
+"""Statements are wrong as rarely as they say, in simulated sweeps; scripts/bench/calibration.py prints more of them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 
-from lossbench.comparison.corrected_t import CorrectedT
-from lossbench.comparison.sign_flip import SignFlip
-
-SWEEPS = 200
-# Two standard errors above 5% in 200 sweeps; the corrected t is approximate and promises 10%.
-CHANCE = 0.05 + 2 * (0.05 * 0.95 / SWEEPS) ** 0.5
+SWEEPS = 150
+# Three standard errors above 5%, since some forty shares are looked at.
+CHANCE = 0.05 + 3 * (0.05 * 0.95 / SWEEPS) ** 0.5
 
 
 @pytest.fixture(scope="module")
@@ -30,27 +26,56 @@ def bench() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("protocol", ["draws", "fixed"])
-def test_sign_flip_under_the_null(bench: ModuleType, protocol: str) -> None:
-    rng = np.random.default_rng(0)
-    sweeps = [getattr(bench, protocol)(rng, 12, 4) for _ in range(SWEEPS)]
-    assert bench.share(bench.any_false(scores, SignFlip()) for scores in sweeps) <= CHANCE
-    assert bench.share(bench.any_false_winner(scores, SignFlip()) for scores in sweeps) <= CHANCE
-    assert bench.share(bench.any_false_equivalent(scores, SignFlip(), 0.05) for scores in sweeps) <= CHANCE
+KINDS = ("word", "equivalent", "best", "regret")
 
 
-def test_splits_of_one_table_need_the_correction(bench: ModuleType) -> None:
-    rng = np.random.default_rng(0)
-    sweeps = [bench.splits(rng, 20, 4) for _ in range(SWEEPS)]
-    corrected = CorrectedT(bench.RATIO)
-    assert bench.share(bench.any_false(scores, corrected) for scores in sweeps) < 0.1
-    assert bench.share(bench.any_false_equivalent(scores, corrected, 0.05) for scores in sweeps) < 0.1
+@pytest.mark.parametrize(
+    ("scenario", "seeds", "objectives"),
+    [
+        ("alike", 3, 4),
+        ("alike", 12, 4),
+        ("spread", 12, 6),
+        ("edge", 12, 4),
+        ("skewed", 12, 4),
+        ("missing", 12, 4),
+        ("hard", 12, 4),
+        ("datasets", 14, 3),
+        ("shared", 8, 3),
+        ("convex", 12, 3),
+    ],
+)
+@pytest.mark.slow
+def test_no_kind_of_statement_is_wrong_more_often_than_it_says(
+    bench: ModuleType, scenario: str, seeds: int, objectives: int
+) -> None:
+    wrong = bench.simulate(scenario, seeds, objectives, SWEEPS)
+    # Rows x seeds crossed is approximate.
+    most = 0.1 if bench.SCENARIOS[scenario].kind == "crossed" else CHANCE
+    assert {kind: share for kind, share in wrong.items() if kind in KINDS and share > most} == {}
+
+
+def test_fresh_draws_are_what_they_say(bench: ModuleType) -> None:
+    wrong = bench.simulate("alike", 10, 4, SWEEPS)
+    assert {kind: share for kind, share in wrong.items() if kind in (*KINDS, "interval") and share > CHANCE} == {}
+
+
+@pytest.mark.slow
+def test_what_shares_rows_needs_its_own_test(bench: ModuleType) -> None:
+    assert bench.simulate("splits", 20, 4, SWEEPS)["word"] < 0.1
     # What makes it necessary: the test for independent draws is wrong far too often here.
-    assert bench.share(bench.any_false(scores, SignFlip()) for scores in sweeps) > 0.2
+    assert bench.simulate("splits_by_signs", 20, 4, SWEEPS)["word"] > 0.2
+    assert bench.simulate("shared_by_signs", 12, 4, SWEEPS)["word"] > 0.2
+
+
+@pytest.mark.slow
+def test_planned_looks_and_a_set_that_is_smaller_than_all(bench: ModuleType) -> None:
+    assert bench.looks((5, 10, 20), 2, SWEEPS) <= CHANCE
+    assert bench.looks((8, 12, 16, 20, 30), 2, SWEEPS, planned=False) > 0.08
+    assert bench.simulate("spread", 12, 6, 20)["members"] < 0.7
 
 
 @pytest.mark.parametrize(("n", "m"), [(10, 1), (12, 4)])
 def test_power_is_near_the_paired_t_tests(bench: ModuleType, n: int, m: int) -> None:
-    ours, theirs = bench.power(SignFlip(), n, m, 3 / n**0.5, 150)
+    ours, theirs = bench.power(n, m, 3 / n**0.5, 150)
     assert 0.3 < theirs < 0.99
     assert ours > theirs - 0.08

@@ -47,11 +47,11 @@ def test_each_dataset_is_judged_by_its_own_population() -> None:
     assert only.by_dataset == {}
 
 
-def test_a_baseline_that_did_not_run_on_a_dataset_is_none_there() -> None:
+def test_a_dataset_without_the_baseline_has_one_of_its_own() -> None:
     wine = runs("wine")
     frame = together(runs("rings"), wine[wine["objective"].str.startswith("focal")])
     alone = build_leaderboard(frame, "test/auroc", baseline="cross_entropy").by_dataset
-    assert alone["wine"].baseline is None
+    assert alone["wine"].baseline == "focal · wine"
     assert alone["rings"].baseline == "cross_entropy"
 
 

@@ -53,6 +53,6 @@ def test_it_agrees_with_the_leaderboard(runs: Table) -> None:
         assert summary["difference/test/auroc"] == pytest.approx(row["difference"], abs=1e-15)
 
 
-def test_without_a_baseline_there_are_no_differences(runs: Table) -> None:
+def test_a_single_objective_is_its_own_baseline(runs: Table) -> None:
     found = summarize(runs(("focal", 0, 0.5)))
-    assert found == {"focal": {"test/auroc": 0.5, "n": 1.0}}
+    assert found == {"focal": {"test/auroc": 0.5, "difference/test/auroc": 0.0, "n": 1.0}}

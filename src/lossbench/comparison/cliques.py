@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ import pandas as pd
 
 from lossbench.comparison.datasets import FAMILY
 from lossbench.comparison.pairs import LABEL
-from lossbench.comparison.sign_flip import Wilcoxon
-from lossbench.comparison.verdicts import ALPHA, all_pairs, holm, seeds_needed
+from lossbench.comparison.planning import least_seeds
+from lossbench.comparison.sign_flip import SignFlip
+from lossbench.comparison.verdicts import ALPHA, holm
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def ranks(jobs: pd.DataFrame, column: str, objectives: Sequence[str], higher_is_
         return None
     by_rank = values.rank(axis="columns", ascending=not higher_is_better)
     order = by_rank.mean().sort_values(kind="stable").index
-    needed = seeds_needed(len(all_pairs(list(order))))
+    needed = least_seeds(ALPHA / math.comb(len(order), 2))
     groups = cliques(values[order]) if len(values) >= needed else []
     return Cliques(by_rank[order], groups, needed)
 
@@ -101,8 +103,9 @@ def ranks(jobs: pd.DataFrame, column: str, objectives: Sequence[str], higher_is_
 def cliques(values: pd.DataFrame) -> list[tuple[int, int]]:
     """Return the maximal runs of objectives, as (first, last) places, in which no pair is separated.
 
-    By Wilcoxon's test of each pair over datasets, Holm over all pairs (Demsar 2006 with Benavoli et al. 2016, who
-    replace the Nemenyi test: https://jmlr.org/papers/v17/benavoli16a.html).
+    By the sign-flip test of each pair's differences over datasets, which also judges them against the baseline, Holm
+    over all pairs (Benavoli et al. 2016 compare pairs by their own values as well, in place of Nemenyi's test:
+    https://jmlr.org/papers/v17/benavoli16a.html).
 
     Parameters
     ----------
@@ -118,7 +121,7 @@ def cliques(values: pd.DataFrame) -> list[tuple[int, int]]:
     """
     columns = values.to_numpy(dtype=float).T
     pairs = list(itertools.combinations(range(len(columns)), 2))
-    corrected = holm([Wilcoxon().two_sided(columns[a] - columns[b]) for a, b in pairs])
+    corrected = holm([SignFlip().two_sided(columns[a] - columns[b]) for a, b in pairs])
     apart = {pair for pair, p in zip(pairs, corrected, strict=True) if p <= ALPHA}
     runs: list[tuple[int, int]] = []
     for first in range(len(columns)):

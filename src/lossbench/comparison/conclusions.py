@@ -1,118 +1,173 @@
-"""A comparison in plain words: how it was judged, and what it says."""
+"""A comparison in plain words: what to do, what is unsure, and what would settle it; and how it was judged."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-import pandas as pd
-
-from lossbench.comparison.judging import Judged
-from lossbench.comparison.verdicts import seeds_needed
+from lossbench.comparison.judging import Judgement
+from lossbench.comparison.planning import least_seeds
+from lossbench.comparison.verdicts import ALPHA
+from lossbench.comparison.words import Statement
 
 _NAMED = 6
 _MANY = 1000
 
 
-def protocol(judged: Judged, baseline: str | None, rope: float | None) -> list[str]:
-    """Return what the verdicts rest on: population, test and corrections, region of equivalence, floor."""
-    about = judged.population
+def protocol(judgement: Judgement, metric: str) -> list[str]:
+    """Return what the statements rest on: population, test, region of equivalence and floor."""
+    about = judgement.population
     lines = [about.sentence]
-    if about.test is None:
+    if about.test is None or not judgement.comparisons:
         return lines
-    low, high = judged.n
-    size = f"{low}" if low == high else f"{low} to {high}"
-    pairs = "pair" if judged.all_pairs == 1 else "pairs"
-    comparisons = "comparison" if judged.comparisons == 1 else "comparisons"
-    over = [f"{judged.all_pairs} {pairs} for what won"] if judged.all_pairs else []
-    over += [f"{judged.comparisons} {comparisons} with {baseline}"] if judged.comparisons else []
-    if over:
-        # The corrected t has no floor of its own; it is held to the same one, lest four splits decide.
+    low, high = judgement.n
+    if judgement.baseline is not None:
+        size = f"{low}" if low == high else f"{low} to {high}"
         lines.append(
-            f"{about.test.name}{' (approximate)' if about.test.approximate else ''}, n = {size} {about.units}, "
-            f"p by Holm over {' and over '.join(over)}; an interval is 95% for its row alone and decides nothing"
+            f"{about.test.name}{' (approximate)' if about.test.approximate else ''}, n = {size} {about.units}; the "
+            f"intervals of the differences to {judgement.baseline} ({judgement.comparisons}) hold at once with 95%, "
+            "and the words follow from them (better and worse: without 0)"
         )
-    if judged.comparisons:
-        lines.append(
-            f"equivalent: within +-{rope:g}, by two one-sided tests" if rope
-            else "equivalent: only differences that are zero throughout, since this metric has no region of equivalence"
-        )  # fmt: skip
-    short = [
-        f"{seeds_needed(count)} for {what}"
-        for count, what in ((judged.comparisons, "better or worse"), (judged.all_pairs, "what won"))
-        if count and low < seeds_needed(count)
-    ]
-    if short:
-        lines.append(f"too few {about.units}: {low}, and it takes at least {' and '.join(short)}")
+    lines.append(
+        "may be best: the best is among these with 95%; costs at most: what choosing a row costs, all at once with 95%"
+    )
+    lines.append(judgement.region.sentence(metric))
+    least = least_seeds(ALPHA / judgement.comparisons)
+    if judgement.baseline is not None and low < least:
+        lines.append(f"too few {about.units}: {low}, and fewer than {least} decide nothing")
     return lines
 
 
-def conclusions(table: pd.DataFrame, judged: Judged, metric: str, baseline: str | None) -> list[str]:
-    """Return the answer: what won and by how much, what cannot be told apart, what more seeds would settle."""
-    if judged.best is None:
+def conclusions(judgement: Judgement | None, metric: str) -> list[str]:
+    """Return the answer: what to do, what failed, what is unsure, what would settle it."""
+    if judgement is None:
         return ["No objective has a value."]
-    rows = table[table["role"] == "objective"].set_index("objective")
-    if len(rows[rows["mean"].notna()]) == 1:
-        return [f"{judged.best} is the only objective with a value: there is nothing to compare."]
-    if judged.population.test is None:
-        return [f"{judged.best} has the best mean; whether that is more than chance is not judged."]
-    return [_won(rows, judged, metric, baseline), _inseparable(rows, judged, baseline), _more(judged)]
+    order = judgement.order
+    if len(order) == 1:
+        return [f"{order[0]} is the only objective with a value: there is nothing to compare."]
+    if judgement.best is None:
+        lines = [f"{order[0]} has the best mean; whether that is more than chance is not judged."]
+        return [*lines, *_failures(judgement)]
+    return [
+        _what_to_do(judgement, metric),
+        *_failures(judgement),
+        *_unsure(judgement),
+        *_would_settle(judgement, metric),
+    ]
 
 
-def _won(rows: pd.DataFrame, judged: Judged, metric: str, baseline: str | None) -> str:
-    best = rows.loc[str(judged.best)].to_dict()
-    gap = ""
-    if baseline is not None and judged.best != baseline and not math.isnan(best["difference"]):
-        interval = "" if math.isnan(best["low"]) else f", 95% interval {best['low']:+.4g} to {best['high']:+.4g}"
-        gap = f", {best['difference']:+.4g} to {baseline}{interval} ({best['verdict']})"
-    value = f"{metric} {best['mean']:.4g}{gap}"
-    won = rows.index[rows["won"]].tolist()
-    if len(won) == 1:
-        return f"{judged.best} won: {value}."
-    first = rows.index[rows["rank"] == 1].tolist()
-    leads = f"{judged.best} has the best mean ({value})"
-    if len(first) > 1:
-        leads = f"{_names(first)} share the best mean ({metric} {best['mean']:.4g})"
-    if judged.n[1] < seeds_needed(judged.all_pairs):
-        return f"Nothing won yet: {leads}, and so few {judged.population.units} decide nothing."
-    return f"What won is a set of {len(won)} that cannot be separated: {_names(won)}; {leads}."
+def _what_to_do(judgement: Judgement, metric: str) -> str:
+    best = judgement.best
+    assert best is not None
+    chosen = best.recommended
+    if chosen is None:
+        return f"Nothing can be recommended: every objective lacks runs that another has ({_missing(judgement)})."
+    others = judgement.comparisons
+    regret = best.regret[chosen]
+    if math.isinf(regret):
+        if all(one.word in ("identical so far", "baseline") for one in judgement.statements.values()):
+            return f"Nothing is decided yet: all objectives have the same {metric} so far."
+        return (
+            f"Nothing is decided yet: {chosen} has the best mean ({metric} {judgement.effects.mean(chosen):.4g}), but "
+            f"so few {judgement.population.units} decide nothing."
+        )
+    left = [label for label in judgement.order if label in best.excluded_by]
+    if len(left) == others:
+        return f"Train with {chosen}: {'the other is' if others == 1 else f'all {others} others are'} worse (95%)."
+    worse = f"; not the best: {_names(left)}" if left else ""
+    none = (
+        f"{_names([label for label in judgement.order if label != chosen])} is not"
+        if others == 1
+        else f"None of the other {others} is"
+    )
+    return f"Train with {chosen}. {none} better by more than {regret:.2g} {metric} (95%){worse}."
 
 
-def _inseparable(rows: pd.DataFrame, judged: Judged, baseline: str | None) -> str:
-    if not judged.comparisons:
-        rest = rows.index[~rows["won"] & rows["mean"].notna()].tolist()
-        return f"{_names(rest)} did worse than {judged.best}." if rest else "No objective can be told from the best."
-    said = {
-        word: rows.index[rows["verdict"] == word].tolist()
-        for word in ("not separable", "equivalent", "better", "worse")
-    }
-    parts = [f"not separable from {baseline}: {_names(said['not separable'])}"] if said["not separable"] else []
-    to = "it" if parts else baseline
-    parts += [f"equivalent to {to}: {_names(said['equivalent'])}"] if said["equivalent"] else []
-    clear = [f"{len(said[word])} {word}" for word in ("better", "worse") if said[word]]
-    if not parts:
-        return f"Every objective can be told from {baseline}: {', '.join(clear)}."
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}{'; ' + ', '.join(clear) if clear else ''}."
+def _failures(judgement: Judgement) -> list[str]:
+    lines, effects = [], judgement.effects
+    for label in [label for label in judgement.order if not effects.is_complete(label)][:_NAMED]:
+        failed = judgement.lost.get(label, 0)
+        lines.append(
+            f"{label} lacks {len(effects.missing(label))} of {len(effects.keys)} runs"
+            f"{f' ({failed} failed)' if failed else ''}, so it can neither lead nor be called better."
+        )
+    none = {label: n for label, n in judgement.lost.items() if label not in effects.position}
+    if none:
+        lines.append(f"Without any value: {_names([f'{label} ({n} failed)' for label, n in none.items()])}.")
+    collapsed = [
+        f"{label} ({one.count - judgement.lost.get(label, 0)} of {one.n})"
+        for label, one in judgement.collapses.items()
+        if one.count > judgement.lost.get(label, 0)
+    ]
+    if collapsed:
+        lines.append(f"Far worse than usual on some {judgement.population.units}: {_names(collapsed)}.")
+    lines += [f"{label} is {line}." for label, line in judgement.disagreements().items()]
+    return lines
 
 
-def _more(judged: Judged) -> str:
-    units = judged.population.units
-    least = seeds_needed(judged.all_pairs)
-    if judged.first_two is None:
-        return f"More {units} would not change who won, only narrow the intervals."
-    pair = f"{judged.best} and {judged.second}"
-    low, high = judged.first_two
-    if math.isinf(low):
-        return f"How many {units} would separate {pair} cannot be said from these: at least {least}."
-    if low > _MANY:
-        return f"{pair} are so close that more than {_MANY:,} {units} would be needed to separate them."
-    if low == high:
-        return f"To separate {pair}, about {low:.0f} {units} might do, if the difference seen is the true one."
-    top = f"{high:.0f}" if high <= _MANY else f"more than {_MANY:,}"
-    return f"To separate {pair}, {low:.0f} to {top} {units} might be needed, if the difference seen is the true one."
+def _unsure(judgement: Judgement) -> list[str]:
+    best, lines = judgement.best, []
+    assert best is not None
+    members = best.members
+    if 1 < len(members) < len(judgement.order):
+        lines.append(f"The best is among {len(members)} (95%): {_names(members)}.")
+    elif len(members) > 1:
+        lines.append(f"Any of the {len(members)} may be the best.")
+    if judgement.baseline is None:
+        return lines
+    said = [(label, judgement.statements[label]) for label in judgement.order if label != judgement.baseline]
+    parts = [
+        f"{word} {_names([_named(label, one) for label, one in said if one.word == word])}"
+        for word in ("better", "worse", "equivalent", "identical so far", "undecided")
+        if any(one.word == word for _, one in said)
+    ]
+    lines.append(f"Compared with {judgement.baseline}: {'; '.join(parts)}.")
+    return lines
 
 
-def _names(labels: list[str]) -> str:
+def _named(label: str, one: Statement) -> str:
+    return f"{label} (by less than matters)" if one.small else label
+
+
+def _would_settle(judgement: Judgement, metric: str) -> list[str]:
+    """Return how many seeds would do, from the region and the spread, never from the difference seen."""
+    best = judgement.best
+    assert best is not None
+    open_words = {"undecided", "identical so far"}
+    undecided = any(one.word in open_words for one in judgement.statements.values())
+    if len(best.members) == 1 and not undecided:
+        return []
+    units, half = judgement.population.units, judgement.region.half
+    low, _ = judgement.n
+    if judgement.baseline is None or math.isnan(judgement.spread):
+        return []
+    if not half:
+        now = judgement.visible(low)
+        return [f"With {low} {units} differences of {now:.2g} {metric} are seen."] if math.isfinite(now) else []
+    needed = judgement.seeds_to_see(half)
+    now = judgement.visible(low)
+    seen = f"With {low} {units} " + (
+        f"differences of {now:.2g} are seen" if math.isfinite(now) else "no difference is seen"
+    )
+    if needed <= low:
+        return []
+    if math.isinf(needed) or needed > _MANY:
+        much = "no number of them shows" if math.isinf(needed) else f"more than {_MANY:,} would be needed to show"
+        return [f"{seen}; {much} one of {half:.2g} {metric}, which matters."]
+    if units != "seeds":
+        return [f"{seen}; {needed:.0f} would show one of {half:.2g} {metric}, which matters."]
+    return [
+        f"{seen}; {needed:.0f} would show one of {half:.2g} {metric}, which matters: repeat the command with "
+        f"'seed=range({needed:.0f})'."
+    ]
+
+
+def _missing(judgement: Judgement) -> str:
+    effects = judgement.effects
+    return _names([f"{label} {len(effects.missing(label))} of {len(effects.keys)}" for label in judgement.order])
+
+
+def _names(labels: Sequence[str]) -> str:
     shown = labels if len(labels) <= _NAMED + 1 else labels[:_NAMED]
     more = len(labels) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -71,5 +71,12 @@ class CorrectedT:
         mean = float(np.mean(differences))
         return mean - half, mean + half
 
+    def lower(self, differences: np.ndarray, tail: float) -> float:
+        """Return a lower bound of the mean that is right with probability 1 - tail."""
+        n = len(differences)
+        if n < 2:
+            return -math.inf
+        return float(np.mean(differences)) - float(student.isf(tail, n - 1)) * self._error(differences)
+
     def _error(self, differences: np.ndarray) -> float:
         return float(np.std(differences, ddof=1)) * math.sqrt(1 / len(differences) + self.ratio)

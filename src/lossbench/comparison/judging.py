@@ -1,65 +1,196 @@
-"""The statistics of a leaderboard: from matched runs to verdicts, the set that won and what more seeds would do."""
+"""What may be said about a metric: effects, words against the baseline, the set of the best, the cost of a choice."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap, chi2, norm, trim_mean
 from scipy.stats import t as student
 
-from lossbench.comparison.pairs import LABEL, Matched, finished, pairing, values
+from lossbench.comparison.best_set import BestSet, find_best
+from lossbench.comparison.bounds import Bounds, PairedBounds
+from lossbench.comparison.collapse import Collapses, find_collapses
+from lossbench.comparison.dataset_agreement import disagreement
+from lossbench.comparison.effects import Effects, estimate_effects
+from lossbench.comparison.pairs import LABEL, finished, jobs_of, pairing, values
+from lossbench.comparison.planning import seeds_for, visible_difference
 from lossbench.comparison.population import SEED, Population, population
-from lossbench.comparison.verdicts import ALPHA, Judgement, PairedTest, all_pairs, judge, seeds_needed, winners
+from lossbench.comparison.region import Region, find_region, one_row_moves
+from lossbench.comparison.words import Statement, compare_with_baseline
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What the statistics say about one metric.
+class References:
+    """What needs no training is worth: the class prior and the Bayes rule; NaN for unknown."""
+
+    prior: float = math.nan
+    bayes: float = math.nan
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What may be said about one metric.
 
     Parameters
     ----------
-    table
-        By label: ``half`` (of the 95% interval of the mean), ``difference``, ``low``, ``high`` (the test's own 95%
-        interval), ``pairs``, ``unmatched``, ``p``,
-        ``p_equivalent`` (both Holm), ``verdict``, ``won``, ``p_best`` (Holm over all pairs) and the companions ``iqm``,
-        ``improves``, ``bca_low``, ``bca_high``.
     population
-        What the verdicts speak about, and the test.
-    n
-        Smallest and largest number of independent differences to the baseline (without one: to the best).
-    comparisons, all_pairs
-        How many were corrected for, against the baseline and for what won.
-    best, second
-        The two best means among objectives with a value.
-    first_two
-        Range of how many seeds might separate them; None where they are separated, or there is none.
+        What the statements speak about, and the test.
+    effects
+        Of all objectives with a value.
+    baseline
+        That the words speak about; None where it has no value.
+    region
+        Of equivalence.
+    statements
+        By objective; empty where nothing may be judged.
+    best
+        The set of the best; None where nothing may be judged.
+    collapses
+        By objective.
+    lost
+        By objective how many of its runs have no value though they were started.
+    paired
+        Whether seeds pair the runs; else nothing is compared.
+    spread
+        Median standard deviation of the differences to the baseline; NaN where there are none.
     """
 
-    table: pd.DataFrame
     population: Population
-    n: tuple[int, int]
-    comparisons: int
-    all_pairs: int
-    best: str | None
-    second: str | None
-    first_two: tuple[float, float] | None
+    effects: Effects
+    higher_is_better: bool
+    baseline: str | None
+    region: Region
+    statements: dict[str, Statement]
+    best: BestSet | None
+    collapses: dict[str, Collapses]
+    lost: dict[str, int]
+    paired: bool
+    spread: float
+
+    @property
+    def order(self) -> list[str]:
+        return [label for _, label in self.effects.ranking(self.higher_is_better)]
+
+    @property
+    def recommended(self) -> str | None:
+        """The best of those without a missing run."""
+        return next((label for label in self.order if self.effects.is_complete(label)), None)
+
+    @property
+    def comparisons(self) -> int:
+        return len(self.effects.labels) - 1
+
+    @property
+    def n(self) -> tuple[int, int]:
+        """Smallest and largest number of independent differences to the baseline."""
+        others = [one.n for label, one in self.statements.items() if label != self.baseline]
+        return (min(others), max(others)) if others else (0, 0)
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per objective, best first, as the leaderboard shows it."""
+        ranks = {label: rank for rank, label in self.effects.ranking(self.higher_is_better)}
+        rows = [self._row(label) for label in self.order]
+        table = pd.DataFrame(rows, index=self.order, columns=list(COLUMNS))
+        ranked = pd.Series([ranks[label] for label in self.order], index=self.order, dtype="Int64")
+        table.insert(0, "rank", ranked)
+        return table
+
+    def visible(self, n: int) -> float:
+        """Return which difference n independent differences would find, by the spread seen."""
+        ratio = 0.0 if self.population.test is None else self.population.test.ratio
+        return visible_difference(self.spread, n, max(self.comparisons, 1), ratio=ratio)
+
+    def seeds_to_see(self, difference: float) -> float:
+        ratio = 0.0 if self.population.test is None else self.population.test.ratio
+        return seeds_for(difference, self.spread, max(self.comparisons, 1), ratio=ratio)
+
+    def disagreements(self) -> dict[str, str]:
+        """Return by objective what a reader of its mean over datasets must know."""
+        if self.population.kind != "datasets" or self.baseline is None:
+            return {}
+        others = [label for label in self.order if label != self.baseline]
+        lines = {
+            label: disagreement(self.effects, label, self.baseline, higher_is_better=self.higher_is_better)
+            for label in others
+        }
+        return {label: line for label, line in lines.items() if line}
+
+    def _row(self, label: str) -> dict[str, object]:
+        effects, collapses = self.effects, self.collapses[label]
+        one = self.statements.get(label)
+        pairs = int((effects.there[:, effects.position[label]] & self._baseline_there()).sum())
+        both = int(effects.there[:, effects.position[label]].sum()) + int(self._baseline_there().sum())
+        return {
+            "mean": effects.mean(label),
+            "half": self._half(label),
+            "difference": self._difference(label),
+            "low": math.nan if one is None else one.low,
+            "high": math.nan if one is None else one.high,
+            "pairs": pairs,
+            "unmatched": both - 2 * pairs if self.baseline is not None else 0,
+            "p": math.nan if one is None else one.p,
+            "verdict": None if one is None else one.word,
+            "small": one is not None and one.small,
+            "withheld": "" if one is None else one.withheld,
+            "may_be_best": self.best is not None and label in self.best.members,
+            "regret": math.nan if self.best is None else self.best.regret[label],
+            "missing": len(effects.missing(label)),
+            "worst": collapses.worst,
+            "collapses": collapses.count,
+            "collapses_at_most": collapses.share_at_most,
+        }
+
+    def _baseline_there(self) -> np.ndarray:
+        if self.baseline is None:
+            return np.zeros(len(self.effects.keys), dtype=bool)
+        return self.effects.there[:, self.effects.position[self.baseline]]
+
+    def _difference(self, label: str) -> float:
+        if self.baseline is None or not self.paired:
+            return math.nan
+        return 0.0 if label == self.baseline else self.effects.pair(label, self.baseline).contrast
+
+    def _half(self, label: str) -> float:
+        """Return half the width of Student's 95% interval of an objective's mean over independent values.
+
+        t sd sqrt(1/n + ratio), where the ratio is that of splits of one table, which share rows; NaN over several
+        datasets, which are no sample of one thing, and where nothing is known to hold.
+        """
+        test = self.population.test
+        if test is None or self.population.kind == "datasets":
+            return math.nan
+        there = self.effects.there[:, self.effects.position[label]]
+        cells, units = self.effects.cells[there, self.effects.position[label]], self.effects.units[there]
+        counts = np.bincount(units)
+        own = (np.bincount(units, weights=cells) / np.maximum(counts, 1))[counts > 0]
+        n = len(own)
+        if n < 2:
+            return math.nan
+        return float(student.ppf(0.975, n - 1) * np.std(own, ddof=1) * math.sqrt(1 / n + test.ratio))
 
 
-def judged(
+COLUMNS = (
+    "mean", "half", "difference", "low", "high", "pairs", "unmatched", "p", "verdict", "small", "withheld",
+    "may_be_best", "regret", "missing", "worst", "collapses", "collapses_at_most",
+)  # fmt: skip
+
+
+def judge(
     runs: pd.DataFrame,
     column: str,
     *,
     by: Sequence[str],
     baseline: str | None,
-    ranking: Sequence[str],
-    rope: float | None,
     higher_is_better: bool,
-) -> Judged:
-    """Judge one metric.
+    rope: float | None = None,
+    usual_rope: float | None = None,
+    references: References | None = None,
+    alpha: float = 0.05,
+) -> Judgement | None:
+    """Judge one metric; None where no objective has a value.
 
     Parameters
     ----------
@@ -67,165 +198,111 @@ def judged(
         As from `pairs.labelled`.
     column
         The metric's.
-    ranking
-        Labels that have a value, best first.
+    baseline
+        Label that the others are compared with.
     rope
-        Half-width of the region of practical equivalence; None for none.
+        Half-width of the region of equivalence that a person asked for; None: a share of what can be gained.
+    usual_rope
+        The metric's half-width where nothing is known of the problem; None for a metric without a region.
+    references
+        What the class prior and the Bayes rule are worth.
     """
-    jobs = finished(runs)
-    jobs = jobs[jobs[column].notna()]
-    about = population(jobs, column.removeprefix("metrics."), by)
-    means = values(jobs, [column], by)[column]
-    # Without seeds a run has no partner.
-    pairable = SEED in pairing(jobs, by)
-    matched = Matched(means if pairable else means.groupby(level=LABEL).mean(), about.unit if pairable else ())
-    base = baseline if baseline in ranking else None
-    against = {} if base is None else {label: matched.differences(label, base) for label in ranking}
-    compared = {label: gaps for label, gaps in against.items() if label != base}
-    counts = {} if base is None else {label: matched.counts(label, base) for label in ranking}
-
-    table = pd.DataFrame(index=list(ranking))
-    table["half"] = [_half(means, label, about) if pairable else math.nan for label in ranking]
-    table["pairs"] = [counts.get(label, (0, 0))[0] for label in ranking]
-    table["unmatched"] = [counts.get(label, (0, 0))[1] for label in ranking]
-    found = _judgements(compared, about, rope, higher_is_better)
-    if base is not None and counts[base][0]:
-        found[base] = replace(_NOTHING, difference=0.0)
-    for name in ("difference", "p", "p_equivalent", "verdict"):
-        table[name] = [getattr(found.get(label, _NOTHING), name) for label in ranking]
-    _add_intervals(table, compared, about)
-
-    pairs = {pair: matched.differences(*pair) for pair in all_pairs(ranking)}
-    best, second = ([*ranking, None, None])[:2]
-    won = winners(pairs, best, about.test) if best is not None and about.test is not None else {}
-    table["won"] = [label in won for label in ranking]
-    table["p_best"] = [won.get(label, math.nan) for label in ranking]
-    _add_companions(table, jobs, column, compared, higher_is_better)
-
-    decisive = compared.values() if compared else [gaps for pair, gaps in pairs.items() if best in pair]
-    sizes = [len(gaps) for gaps in decisive] or [0]
-    first_two = None
-    if about.test is not None and second in won and best is not None:
-        first_two = seeds_to_separate(pairs[best, str(second)], about.test, len(pairs))
-    return Judged(table, about, (min(sizes), max(sizes)), len(compared), len(pairs), best, second, first_two)
-
-
-_NOTHING = Judgement(math.nan, 0, math.nan, math.nan, None)
-
-
-def _judgements(
-    compared: dict[str, np.ndarray], about: Population, rope: float | None, higher_is_better: bool
-) -> dict[str, Judgement]:
-    if about.test is not None:
-        return judge(compared, about.test, rope=rope, higher_is_better=higher_is_better)
-    return {
-        label: Judgement(float(np.mean(gaps)) if len(gaps) else math.nan, len(gaps), *_UNTESTED)
-        for label, gaps in compared.items()
+    ended = finished(runs)
+    ended = ended[ended[column].notna()]
+    if ended.empty:
+        return None
+    about = population(ended, column.removeprefix("metrics."), by)
+    effects = _effects(ended, column, by, about)
+    base = baseline if baseline in effects.position else None
+    region = _region(effects, base, higher_is_better, rope, usual_rope, references or References())
+    lost = _lost(runs, column)
+    collapses = {
+        label: find_collapses(
+            effects, label, higher_is_better=higher_is_better, region=region.half, failed=lost.get(label, 0)
+        )
+        for label in effects.labels
     }
+    bounds, paired = None, SEED in pairing(ended, by)
+    if about.test is not None and paired:
+        bounds = PairedBounds(effects, about.test, higher_is_better)
+    statements, best = _state(
+        effects, bounds, base, higher_is_better, region, _doubts(ended, column, region, collapses), alpha
+    )
+    spread = math.nan
+    if base is not None:
+        gaps = [effects.pair(label, base).differences for label in effects.labels if label != base]
+        spreads = [float(np.std(one, ddof=1)) for one in gaps if len(one) > 1]
+        spread = float(np.median(spreads)) if spreads else math.nan
+    return Judgement(about, effects, higher_is_better, base, region, statements, best, collapses, lost, paired, spread)
 
 
-_UNTESTED = (math.nan, math.nan, None)
+def _effects(ended: pd.DataFrame, column: str, by: Sequence[str], about: Population) -> Effects:
+    means = values(ended, [column], by)[column]
+    if SEED in pairing(ended, by):
+        return estimate_effects(means, about.unit)
+    # Without seeds a run has no partner, and each objective is the mean of its own.
+    alone = means.groupby(level=LABEL).mean()
+    index = pd.MultiIndex.from_arrays([alone.index, [0] * len(alone)], names=[LABEL, "all"])
+    return estimate_effects(pd.Series(alone.to_numpy(), index=index), ())
 
 
-def _half(means: pd.Series, label: str, about: Population) -> float:
-    """Return half the width of Student's 95% interval of an objective's mean over independent values.
-
-    t sd sqrt(1/n + ratio), where the ratio is that of splits of one table, which share rows; NaN over several datasets,
-    which are no sample of one thing, and where nothing is known to hold.
-    """
-    if about.test is None or about.kind == "datasets":
-        return math.nan
-    values = means.xs(label, level=LABEL).dropna()
-    if about.unit:
-        values = values.groupby(level=list(about.unit)).mean()
-    n = len(values)
-    return float(student.ppf(0.975, n - 1) * values.std() * math.sqrt(1 / n + about.test.ratio)) if n > 1 else math.nan
-
-
-def _add_intervals(table: pd.DataFrame, compared: dict[str, np.ndarray], about: Population) -> None:
-    """Add the deciding test's own intervals; missing where there are too few differences for one."""
-    none = (math.nan, math.nan)
-    intervals = {} if about.test is None else {label: about.test.interval(gaps) for label, gaps in compared.items()}
-    finite = {label: ends for label, ends in intervals.items() if np.isfinite(ends).all()}
-    table["low"] = [finite.get(label, none)[0] for label in table.index]
-    table["high"] = [finite.get(label, none)[1] for label in table.index]
-
-
-def _add_companions(
-    table: pd.DataFrame, jobs: pd.DataFrame, column: str, compared: dict[str, np.ndarray], higher_is_better: bool
-) -> None:
-    groups = {label: part[column].to_numpy(dtype=float) for label, part in jobs.groupby(LABEL)}
-    none = np.zeros(0)
-    table["iqm"] = [interquartile_mean(groups.get(label, none)) for label in table.index]
-    table["improves"] = [
-        probability_of_improvement(compared.get(label, none), higher_is_better) for label in table.index
-    ]
-    intervals = [bca(compared.get(label, none)) for label in table.index]
-    table["bca_low"] = [low for low, _ in intervals]
-    table["bca_high"] = [high for _, high in intervals]
+def _state(
+    effects: Effects,
+    bounds: Bounds | None,
+    baseline: str | None,
+    higher_is_better: bool,
+    region: Region,
+    doubts: dict[str, str],
+    alpha: float,
+) -> tuple[dict[str, Statement], BestSet | None]:
+    if bounds is None:
+        return {}, None
+    best = find_best(effects, bounds, higher_is_better=higher_is_better, alpha=alpha)
+    if baseline is None:
+        return {}, best
+    statements = compare_with_baseline(
+        effects,
+        bounds,
+        baseline,
+        higher_is_better=higher_is_better,
+        region=region.half,
+        doubt=lambda label: doubts.get(label, ""),
+        alpha=alpha,
+    )
+    return statements, best
 
 
-# Below, the BCa interval covers less than it says (.89 instead of .95 with 10).
-BCA_FROM = 20
+def _region(
+    effects: Effects,
+    baseline: str | None,
+    higher_is_better: bool,
+    rope: float | None,
+    usual_rope: float | None,
+    references: References,
+) -> Region:
+    top = float(np.nanmax(effects.means) if higher_is_better else np.nanmin(effects.means))
+    return find_region(
+        given=rope,
+        usual=usual_rope,
+        prior=references.prior,
+        bayes=references.bayes,
+        top=top,
+        baseline=math.nan if baseline is None else effects.mean(baseline),
+        higher_is_better=higher_is_better,
+    )
 
 
-def bca(differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Return the BCa bootstrap interval of the mean of n >= 20 differences, by scipy; NaN where there is none."""
-    if len(differences) < BCA_FROM or np.ptp(differences) == 0:
-        return math.nan, math.nan
-    found = bootstrap((differences,), np.mean, confidence_level=level, method="BCa", rng=np.random.default_rng(0))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+def _lost(runs: pd.DataFrame, column: str) -> dict[str, int]:
+    """Return how many runs of each objective failed, or ended without a value."""
+    jobs = jobs_of(runs)
+    lost = jobs[(jobs["status"] == "FAILED") | ((jobs["status"] == "FINISHED") & jobs[column].isna())]
+    return {str(label): int(n) for label, n in lost.groupby(LABEL).size().items()}
 
 
-def interquartile_mean(values: np.ndarray) -> float:
-    """Return the mean without the lowest and the highest quarter; NaN for none.
-
-    >>> interquartile_mean(np.array([0.0, 1.0, 2.0, 30.0]))
-    1.5
-    """
-    return float(trim_mean(values, 0.25)) if len(values) else math.nan
-
-
-def probability_of_improvement(differences: np.ndarray, higher_is_better: bool = True) -> float:
-    """Return the share of paired differences in which the objective is the better one, ties as half; NaN for none.
-
-    >>> probability_of_improvement(np.array([0.1, 0.2, 0.0, -0.1]))
-    0.625
-    """
-    if not len(differences):
-        return math.nan
-    signs = np.sign(differences) if higher_is_better else -np.sign(differences)
-    return float(np.mean((signs + 1) / 2))
-
-
-def seeds_to_separate(
-    differences: np.ndarray, test: PairedTest, comparisons: int, *, power: float = 0.8, alpha: float = ALPHA
-) -> tuple[float, float]:
-    """Return a range of how many differences might separate two objectives, if the mean seen is the true one.
-
-        n = 1 / ((mean / (z sd))^2 - ratio),  z = Phi^-1(1 - alpha / (2 comparisons)) + Phi^-1(power)
-
-    for the ends of the 80% interval of the standard deviation; never below `statistics.seeds_needed`. Planning only: a
-    mean that looks like this by chance makes it meaningless. Infinite where no number of splits of one table would do.
-
-    Examples
-    --------
-    >>> from lossbench.comparison.sign_flip import SignFlip
-    >>> seeds_to_separate(np.array([0.0, 0.01, 0.02, 0.03]), SignFlip(), 1)
-    (6, 30)
-    """
-    n = len(differences)
-    mean = float(np.mean(differences)) if n else 0.0
-    if n < 2 or mean == 0:
-        return math.inf, math.inf
-    sd = float(np.std(differences, ddof=1))
-    ends = (sd * math.sqrt((n - 1) / chi2.ppf(share, n - 1)) for share in (0.9, 0.1))
-    z = float(norm.ppf(1 - alpha / (2 * comparisons)) + norm.ppf(power))
-    low, high = (_needed(abs(mean) / z, end, test.ratio) for end in ends)
-    least = seeds_needed(comparisons, alpha)
-    return max(low, least), max(high, least)
-
-
-def _needed(step: float, sd: float, ratio: float) -> float:
-    information = (step / sd) ** 2 - ratio if sd > 0 else math.inf
-    return math.ceil(1 / information) if information > 0 else math.inf
+def _doubts(ended: pd.DataFrame, column: str, region: Region, collapses: dict[str, Collapses]) -> dict[str, str]:
+    """Return by objective why it may not be called equivalent to another."""
+    rows = f"rows_{column.removeprefix('metrics.').split('/', 1)[0]}"
+    least = float(ended[rows].min()) if rows in ended else math.nan
+    if region.half and not math.isnan(least) and one_row_moves(least) > region.half:
+        return dict.fromkeys(collapses, f"one judged row of {least:.0f} moves the metric by more")
+    return {label: f"{label} has a gross outlier" for label, one in collapses.items() if one.outliers}

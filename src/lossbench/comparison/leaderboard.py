@@ -10,9 +10,9 @@ import pandas as pd
 from lossbench.comparison.cliques import ranks
 from lossbench.comparison.conclusions import conclusions, protocol
 from lossbench.comparison.datasets import DATASET, FAMILY, with_families
-from lossbench.comparison.judging import Judged, judged
+from lossbench.comparison.judging import COLUMNS, Judgement, References, judge
 from lossbench.comparison.notes import describe_pairing, write_notes
-from lossbench.comparison.pairs import LABEL, baseline_of, finished, jobs_of, labelled, metric_column
+from lossbench.comparison.pairs import DEFAULT_BASELINE, LABEL, baseline_of, finished, jobs_of, labelled, metric_column
 from lossbench.comparison.rows import objective_rows, reference_rows, with_means, with_references
 from lossbench.evaluation.catalogue import AddedMetric, Direction, direction_of, rope_of
 
@@ -25,18 +25,20 @@ class Leaderboard:
     ----------
     table
         `rank` (missing for reference rows and for objectives without a value), `objective`, `role` (`objective` or
-        `reference`), `mean` (of several datasets, that of their means), `half` (of its 95% interval), `sd` (over runs,
-        n - 1), `n` (values that the mean is made of), `best`, `undefined` (finished runs whose metric is NaN or
-        missing), `failed`, `unfinished` (killed or still running), `seconds` (mean of a finished run: of training, as
-        the metric `seconds` has it, else from its start to its end); `difference` (mean paired difference to the
-        baseline), `low`, `high`, `pairs`, `unmatched`, `p`, `p_equivalent`, `verdict`, `won`, `p_best` and companions
-        as in `judging.Judged`; `mean_rank` and `clique` over several datasets (objectives that share a letter are not
+        `reference`), `mean` (the effect, see `effects.Effects`: the mean, where no run is missing), `half` (of the 95%
+        interval of the mean alone), `sd` (over runs, n - 1), `n` (values), `best`, `undefined` (finished runs whose
+        metric is NaN or missing), `failed`, `unfinished` (killed or still running), `seconds` (mean of a finished run:
+        of training, as the metric `seconds` has it, else from its start to its end); `difference` (of the effects, to
+        the baseline), `low`, `high` (its interval; all of them hold at once), `pairs`, `unmatched`, `p` (Bonferroni
+        over the comparisons), `verdict` (see `words.Statement`), `small`, `withheld`; `may_be_best` and `regret` (see
+        `best_set.BestSet`); `missing` (runs that others have), `worst`, `collapses`, `collapses_at_most` (see
+        `collapse.Collapses`); `mean_rank` and `clique` over several datasets (objectives that share a letter are not
         separable; missing and empty else); then `shown`. Best first; objectives without a value last; reference rows
         that beat the best stand above it, all others at the end.
     metric, direction
         What ranks, and whether `max` or `min` of it is best.
     baseline
-        The objective that the others are compared with; None where there is none.
+        The objective that the others are compared with; None where none has a value.
     rope
         Half-width of the region of practical equivalence; None where the metric has none.
     by
@@ -90,7 +92,7 @@ def build_leaderboard(
     rope: float | None = None,
     added: Mapping[str, AddedMetric] | None = None,
 ) -> Leaderboard:
-    """Rank objectives by the mean of one metric, and say which differences are more than chance.
+    """Rank objectives by one metric, and say which differences are more than chance.
 
     Parameters
     ----------
@@ -101,13 +103,13 @@ def build_leaderboard(
     by
         What is compared: `objective`, or params, `("loss", "weighting")`.
     baseline
-        Label that the others are compared with; None takes `cross_entropy` where it takes part.
+        Label that the others are compared with; None takes the one that `pairs.baseline_of` finds.
     show
         Further metrics, whose means are added under their names; those that no run has are passed over.
     better
         `max` or `min`, for a metric of which nobody knows.
     rope
-        Half-width of the region of practical equivalence in the metric's unit; None takes that of `catalogue.METRICS`.
+        Half-width of the region of equivalence in the metric's unit; None: see `region.find_region`.
     added
         What is known of metrics of the user's own, by name.
 
@@ -126,55 +128,80 @@ def build_leaderboard(
     >>> board.baseline, board.units
     ('cross_entropy', 'seeds')
     >>> board.table[["objective", "mean", "n", "failed", "difference", "pairs", "verdict"]].values.tolist()
-    [['focal', 0.625, 2, 0, 0.25, 1, 'not separable'], ['cross_entropy', 0.5, 1, 1, 0.0, 1, None]]
+    [['focal', 0.625, 2, 0, 0.25, 1, 'undecided'], ['cross_entropy', 0.375, 1, 1, 0.0, 1, 'baseline']]
     """
-    way, region = direction_of(metric, better, added), rope_of(metric, rope, added)
+    way, usual = direction_of(metric, better, added), rope_of(metric, None, added)
+    given = None if rope is None else rope_of(metric, rope, added)
     column = metric_column(runs, metric)
     frame = labelled(runs, by)
     labels = list(dict.fromkeys(jobs_of(frame)[LABEL]))
     base = baseline_of(labels, baseline)
-    table = objective_rows(frame, column, way)
-    verdicts = judged(
+    references = reference_rows(frame, column, way)
+    judgement = judge(
         frame,
         column,
         by=by,
         baseline=base,
-        ranking=table.loc[table["mean"].notna(), "objective"].tolist(),
-        rope=region,
         higher_is_better=way == "max",
+        rope=given,
+        usual_rope=usual,
+        references=_known(references),
     )
-    table = _with_verdicts(table, verdicts)
-    several = verdicts.population.kind == "datasets"
+    table = _with_judgement(objective_rows(frame, column, way), judgement)
+    several = judgement is not None and judgement.population.kind == "datasets"
     over = ranks(finished(frame), column, labels, way == "max") if several else None
     table["mean_rank"] = float("nan") if over is None else table["objective"].map(over.mean)
     table["clique"] = "" if over is None else table["objective"].map(over.letters()).fillna("")
-    separated = [] if over is None else [f"ranks over {len(over.ranks)} {verdicts.population.units}: {over.sentence()}"]
+    separated = [] if over is None else [f"ranks over {len(over.ranks)} datasets: {over.sentence()}"]
     shown = [name for name in show if name != metric and f"metrics.{name}" in runs.columns]
-    whole = with_means(with_references(table, reference_rows(frame, column, way), way), frame, shown)
+    whole = with_means(with_references(table, references, way), frame, shown)
     whole["verdict"] = whole["verdict"].astype(object).where(whole["verdict"].notna(), None)
+    found_baseline = [_which_baseline(base)] if baseline is None and base not in (None, DEFAULT_BASELINE) else []
     return Leaderboard(
         whole,
         metric,
         way,
-        base,
-        region,
+        None if judgement is None else judgement.baseline,
+        given if judgement is None else judgement.region.half,
         by=tuple(by),
         paired_by=tuple(describe_pairing(frame, by)),
-        units=verdicts.population.units,
+        units="seeds" if judgement is None else judgement.population.units,
         shown=tuple(shown),
-        protocol=tuple(protocol(verdicts, base, region)),
-        notes=(*write_notes(frame, column, by, base, verdicts.population), *separated),
-        conclusions=tuple(conclusions(whole, verdicts, metric, base)),
+        protocol=() if judgement is None else tuple(protocol(judgement, metric)),
+        notes=(*found_baseline, *write_notes(frame, column, by, base, several), *separated),
+        conclusions=tuple(conclusions(judgement, metric)),
         added=dict(added or {}),
         by_dataset=_by_dataset(runs, metric, by, baseline, better, rope, added),
     )
 
 
-def _with_verdicts(table: pd.DataFrame, verdicts: Judged) -> pd.DataFrame:
-    table = table.join(verdicts.table, on="objective")
-    table[["pairs", "unmatched"]] = table[["pairs", "unmatched"]].fillna(0).astype(int)
-    table["won"] = table["won"].eq(True)  # an objective without a value has no answer of its own
-    return table
+def _which_baseline(baseline: str | None) -> str:
+    return f"compared with {baseline}, the nearest to the defaults; --baseline or compare.baseline names another"
+
+
+def _known(references: pd.DataFrame) -> References:
+    if references.empty:
+        return References()
+    means = references.set_index("objective")["mean"]
+    return References(*(float(means.get(name, float("nan"))) for name in ("class prior", "Bayes rule")))
+
+
+def _with_judgement(table: pd.DataFrame, judgement: Judgement | None) -> pd.DataFrame:
+    """Return the rows in the order of the effects, with all that was judged."""
+    judged = _NOTHING if judgement is None else judgement.table()
+    order = [*judged.index, *(name for name in table["objective"] if name not in judged.index)]
+    counts = table.drop(columns=["rank", "mean"]).set_index("objective").loc[order]
+    whole = counts.join(judged).reset_index(names="objective")
+    for name in ("pairs", "unmatched", "missing", "collapses"):
+        whole[name] = whole[name].fillna(0).astype(int)
+    for name in ("may_be_best", "small"):
+        whole[name] = whole[name].eq(True)  # an objective without a value has no answer of its own
+    whole["withheld"] = whole["withheld"].fillna("")
+    first = ["rank", "objective", "role", "mean", "half"]
+    return whole[[*first, *(name for name in whole if name not in first)]]
+
+
+_NOTHING = pd.DataFrame({name: pd.Series(dtype="Int64" if name == "rank" else object) for name in ("rank", *COLUMNS)})
 
 
 def _by_dataset(

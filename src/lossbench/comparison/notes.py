@@ -8,12 +8,10 @@ import pandas as pd
 
 from lossbench.comparison.datasets import DATA, DATASET, FAMILY
 from lossbench.comparison.pairs import LABEL, finished, jobs_of, pairing
-from lossbench.comparison.population import SEED, SOURCE_SEED, SPLIT_SEED, Population
+from lossbench.comparison.population import SEED, SOURCE_SEED, SPLIT_SEED
 
 
-def write_notes(
-    frame: pd.DataFrame, column: str, by: Sequence[str], base: str | None, population: Population
-) -> list[str]:
+def write_notes(frame: pd.DataFrame, column: str, by: Sequence[str], base: str | None, several_data: bool) -> list[str]:
     """Return what is unusual about the pairs: none at all, several runs in one, values on some datasets alone.
 
     Parameters
@@ -31,10 +29,10 @@ def write_notes(
     if len(several) and base is not None:
         where = f"one objective under the same {', '.join(describe_pairing(frame, by))}"
         lines.append(f"{len(several)} pairs hold several runs of {where}: averaged before pairing")
-    if population.kind == "datasets":
+    if several_data:
         seen = jobs[jobs[column].notna()].groupby(LABEL)[DATASET].nunique()
         lines += [
-            f"{label} has values on {count} of {seen.max()} datasets alone: its mean is over those"
+            f"{label} has values on {count} of {seen.max()} datasets alone: the rest is estimated from the others"
             for label, count in seen.items()
             if count < seen.max()
         ]

@@ -11,7 +11,7 @@ import pandas as pd
 from lossbench.comparison.corrected_t import CorrectedT
 from lossbench.comparison.datasets import DATASET, FAMILY, are, with_families
 from lossbench.comparison.pairs import pairing
-from lossbench.comparison.sign_flip import SignFlip, Wilcoxon
+from lossbench.comparison.sign_flip import SignFlip
 from lossbench.comparison.verdicts import PairedTest
 
 SEED, FOLD = "params.seed", "params.fold"
@@ -22,7 +22,7 @@ Kind = Literal["draws", "splits", "fixed", "datasets", "unknown"]
 
 @dataclass(frozen=True)
 class Population:
-    """What the verdicts speak about.
+    """What the statements speak about.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ def population(runs: pd.DataFrame, metric: str, by: Sequence[str] = ("objective"
         families, datasets = runs[FAMILY].nunique(), runs[DATASET].nunique()
         return Population(
             "datasets",
-            f"{are(families, datasets)}, one value each: verdicts speak about datasets like these",
-            Wilcoxon(),
+            f"{are(families, datasets)}, one value each: statements speak about datasets like these",
+            SignFlip(),
             (FAMILY,),
             "datasets" if families == datasets else "families",
         )
@@ -80,15 +80,17 @@ def population(runs: pd.DataFrame, metric: str, by: Sequence[str] = ("objective"
         unit = SOURCE_SEED if SOURCE_SEED in keys else SEED
         return Population(
             "draws",
-            "fresh draws: every seed draws its own training and judged rows; verdicts speak about new draws",
+            "fresh draws: every seed draws its own training and judged rows; statements speak about new draws, and "
+            "assume that differences are symmetric about their mean",
             SignFlip(),
             (unit,) if unit in keys else (),
         )
     if _same_rows(runs, keys, f"{split}_digest"):
         return Population(
             "fixed",
-            f"one fixed split: verdicts hold for this {split} set, and speak about new training seeds only",
-            SignFlip(),
+            f"all seeds are judged on the same {split} rows: more seeds do not make up for few rows, so "
+            "differences are described, not judged",
+            None,
             (SEED,) if SEED in keys else (),
         )
     # Runs on one split that differ in the seed of training alone are one value of that split.
@@ -98,7 +100,10 @@ def population(runs: pd.DataFrame, metric: str, by: Sequence[str] = ("objective"
     if ratio is None:
         sentence += f"; the runs do not say how many rows {split} and the rest have: described, not judged"
         return Population("splits", sentence, None, unit_of_splits, "splits")
-    sentence += f": verdicts are approximate, and speak about this table; {split} rows / the others = {ratio:.3g}"
+    sentence += (
+        ": statements are approximate, and speak about new rows from where the table came; "
+        f"{split} rows / the others = {ratio:.3g}"
+    )
     return Population("splits", sentence, CorrectedT(ratio), unit_of_splits, "splits")
 
 
@@ -106,7 +111,7 @@ def _unknown(runs: pd.DataFrame, keys: Sequence[str]) -> Population:
     said = "the runs do not say whether seeds are independent draws"
     if FOLD in keys and runs[FOLD].nunique(dropna=False) > 1:
         return Population("unknown", f"{said}, and folds are not: described, not judged", None, tuple(keys), "pairs")
-    sentence = f"{said}: verdicts hold if they are, and not for splits of one table"
+    sentence = f"{said}: statements hold if they are, and not for splits of one table"
     return Population("unknown", sentence, SignFlip(), (SEED,) if SEED in keys else ())
 
 

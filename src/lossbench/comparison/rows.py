@@ -74,7 +74,10 @@ def with_references(ranked: pd.DataFrame, references: pd.DataFrame, direction: s
     ascending = direction == "min"
     references = references.sort_values("mean", ascending=ascending, kind="stable")
     # Only what holds for a row that is neither ranked nor compared.
-    empty = {"pairs": 0, "unmatched": 0, "won": False, "verdict": None, "clique": ""}
+    empty = {
+        "pairs": 0, "unmatched": 0, "missing": 0, "collapses": 0, "may_be_best": False, "small": False,
+        "verdict": None, "withheld": "", "clique": "",
+    }  # fmt: skip
     for name in ranked.columns.difference(references.columns, sort=False):
         references[name] = pd.Series(empty.get(name, float("nan")), index=references.index, dtype=ranked[name].dtype)
     references = references[ranked.columns]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
-_EXACT = 30  # 2^15 sums per half
-_DRAWS = 99_999
-_BLOCK = 8  # differences whose 256 subset sums are looked up at once
-_END = 1e-7  # the precision of an interval's ends, of the range of the differences
+from lossbench.comparison.subset_counts import share_up_to
+
+_EXACT = 20  # 2^10 sums per half
+_LISTED = 14  # 2^14 subsets are quickly listed
+_END = 1e-4  # the precision of an interval's ends beyond that, of the range of the differences
 # Sums that differ by less than rounding are ties: relative to the sum of magnitudes.
 _TIE = 1e-12
 
@@ -25,9 +24,9 @@ class SignFlip:
         p(mean > 0) = #{signs s : sum s_i d_i >= sum d_i} / 2^n
                     = #{subsets A : sum over A of d_i <= 0} / 2^n    (A: the flipped ones; the empty set counts)
 
-    Exact to 30 differences: the sorted subset sums of two halves are counted against each other, 2^(n/2)
-    log steps instead of 2^n. Above, 99,999 seeded draws with p = (1 + count) / 100,000. The two-sided p is twice the
-    smaller one-sided, at most 1, and never below 2^(1-n).
+    Exact to 20 differences: the sorted subset sums of two halves are counted against each other, 2^(n/2)
+    log steps instead of 2^n. Above, p is bounded from above, within a few per cent however small it is
+    (`subset_counts.share_up_to`). The two-sided p is twice the smaller one-sided, at most 1, and never below 2^(1-n).
 
     References
     ----------
@@ -53,7 +52,9 @@ class SignFlip:
             return 1.0
         tie = _TIE * float(np.abs(differences).sum())
         if n > _EXACT:
-            return (1 + int(np.count_nonzero(_random_sums(differences) <= tie))) / (_DRAWS + 1)
+            # A subset's sum is that of magnitudes, if what it says of the negative ones is turned round.
+            below = float(-differences[differences < 0].sum())
+            return share_up_to(np.abs(differences), below + tie)
         # Both sorted: searching for sorted values in turn is twice as fast as for scattered ones.
         left, right = (_sorted_subset_sums(half) for half in (differences[: n // 2], differences[n // 2 :]))
         return int(np.searchsorted(right, tie - left, side="right").sum()) / 2**n
@@ -69,25 +70,21 @@ class SignFlip:
         Its ends are means of some subset of the differences (Hartigan 1969). Infinite where n is too small for the
         level.
         """
-        if 2.0 ** -len(differences) > (1 - level) / 2:
-            return -math.inf, math.inf
-        lower = self._sampled_lower if len(differences) > _EXACT else self._lower
-        return lower(differences, (1 - level) / 2), -lower(-differences, (1 - level) / 2)
+        tail = (1 - level) / 2
+        return self.lower(differences, tail), -self.lower(-differences, tail)
 
-    @staticmethod
-    def _sampled_lower(differences: np.ndarray, tail: float) -> float:
-        """Return the least shift m at which more than `tail` of the draws, each a subset, have a mean of at most m.
+    def lower(self, differences: np.ndarray, tail: float) -> float:
+        """Return the least shift that the one-sided test does not reject: a lower bound of the mean, right 1 - tail.
 
-        A subset of k differences shifted by m sums to its own sum - k m, so one sort does for every m.
+        Minus infinity where n is too small for it.
         """
-        sizes = _random_sums(np.ones(len(differences)))
-        some = sizes > 0
-        rejected = math.floor(tail * (_DRAWS + 1)) - 1 - int(np.count_nonzero(~some))
-        means = _random_sums(differences)[some] / sizes[some]
-        return float(np.partition(means, rejected)[rejected])
+        n = len(differences)
+        if 2.0**-n > tail:
+            return -math.inf
+        return _least_mean(differences, tail) if n <= _LISTED else self._lower(differences, tail)
 
     def _lower(self, differences: np.ndarray, tail: float) -> float:
-        """Return the same of all subsets, between the smallest difference and their mean, whose p is a half or more.
+        """Find that shift between the smallest difference and their mean, whose p is a half or more.
 
         As normal quantiles the p of shifts are nearly a line, so that the root is found in a third of a bisection's
         steps.
@@ -105,59 +102,18 @@ class SignFlip:
         return float(brentq(beyond, least, float(differences.mean()), xtol=_END * float(np.ptp(differences))))
 
 
-class Wilcoxon:
-    """Wilcoxon's signed-rank test: the sign-flip test of the signed ranks of the differences.
+def _least_mean(differences: np.ndarray, tail: float) -> float:
+    """Return the smallest mean of a subset at which more than `tail` of all subsets are no larger (Hartigan 1969).
 
-    Zeros are left out (Wilcoxon's own rule) and ties share their mean rank; the null distribution is exact with both,
-    where tables assume neither. The interval is one for the pseudomedian, the median of the means of all pairs of
-    differences (Hodges and Lehmann 1963).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> Wilcoxon().two_sided(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.0]))
-    0.0625
+    A subset of k differences shifted by m sums to its own sum - k m, so one list of means does for every m.
     """
-
-    name: ClassVar[str] = "Wilcoxon signed-rank test"
-    approximate: ClassVar[bool] = False
-    ratio: ClassVar[float] = 0.0
-
-    def greater(self, differences: np.ndarray) -> float:
-        """Return the one-sided p for differences above 0."""
-        return SignFlip().greater(_signed_ranks(differences))
-
-    def two_sided(self, differences: np.ndarray) -> float:
-        """Return the p for differences other than 0."""
-        return SignFlip().two_sided(_signed_ranks(differences))
-
-    def interval(self, differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-        """Return the shifts that the test of untied differences does not reject: order statistics of Walsh averages."""
-        n = len(differences)
-        walsh = np.sort(((differences[:, None] + differences[None, :]) / 2)[np.triu_indices(n)])
-        # P(rank sum <= c - 1) is p(greater) where the sum of the negative ranks is c - 1.
-        counts = np.ones(1)
-        for rank in range(1, n + 1):
-            counts = np.pad(counts, (0, rank)) + np.pad(counts, (rank, 0))
-        place = int(np.searchsorted(np.cumsum(counts) / 2.0**n, (1 - level) / 2, side="right"))
-        if place == 0:
-            return -math.inf, math.inf
-        return float(walsh[place - 1]), float(walsh[len(walsh) - place])
-
-
-def _signed_ranks(differences: np.ndarray) -> np.ndarray:
-    kept = differences[differences != 0]
-    # Differences of decimals tie up to rounding only: .3 - .2 and .2 - .1.
-    magnitudes = np.round(np.abs(kept) / (np.abs(kept).max(initial=0) or 1), 12)
-    return np.sign(kept) * rankdata(magnitudes)
-
-
-def _subset_sums(values: np.ndarray) -> np.ndarray:
-    """Return the sums of all 2^n subsets, the empty one first."""
-    sums = np.zeros(1)
-    for value in values:
-        sums = np.concatenate([sums, sums + value])
-    return sums
+    sums, sizes = np.zeros(1), np.zeros(1)
+    for value in differences:
+        sums, sizes = np.concatenate([sums, sums + value]), np.concatenate([sizes, sizes + 1])
+    means = sums[1:] / sizes[1:]
+    # The empty subset is no larger than any m.
+    rejected = math.floor(tail * (len(means) + 1)) - 1
+    return float(np.partition(means, rejected)[rejected])
 
 
 def _sorted_subset_sums(values: np.ndarray) -> np.ndarray:
@@ -169,24 +125,3 @@ def _sorted_subset_sums(values: np.ndarray) -> np.ndarray:
     for value in values:
         sums = np.sort(np.concatenate([sums, sums + value]), kind="stable")
     return sums
-
-
-def _random_sums(values: np.ndarray) -> np.ndarray:
-    """Return the sums of the same 99,999 random subsets whatever the values, (99,999,).
-
-    Looked up block by block: half the time of a matrix product, and a sixtieth of its memory.
-    """
-    sums = np.zeros(_DRAWS)
-    for start, codes in zip(range(0, len(values), _BLOCK), _random_codes(len(values)), strict=True):
-        sums += _subset_sums(values[start : start + _BLOCK])[codes]
-    return sums
-
-
-@lru_cache(maxsize=4)
-def _random_codes(n: int) -> tuple[np.ndarray, ...]:
-    """Return the subsets of n: for each block of differences, (99,999,) which of its own subsets a draw holds."""
-    subsets = np.random.default_rng(0).integers(0, 2, size=(_DRAWS, n), dtype=np.uint8)
-    return tuple(
-        np.packbits(subsets[:, start : start + _BLOCK], axis=1, bitorder="little")[:, 0]
-        for start in range(0, n, _BLOCK)
-    )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from lossbench.config import compose, labels
 from lossbench.config.identity import fingerprint, objective_fingerprint, parameters
@@ -126,10 +127,15 @@ def rows_tags(dataset: Dataset) -> dict[str, Any]:
     for name in ("val", "test"):
         rows = splits[name]
         if rows is not None:
-            # The draw's digest covers an independent test draw, whose rows are numbered from 0 in every draw.
-            hashed = hashlib.sha256(dataset.digest.encode() + np.ascontiguousarray(rows.index).tobytes())
-            tags[digest_tag(name)] = hashed.hexdigest()[:16]
+            # Sorted: a given split is shuffled by the seed, and its rows are the same ones for that.
+            tags[digest_tag(name)] = rows_digest(dataset, np.sort(rows.index))
     return tags
+
+
+def rows_digest(dataset: Dataset, index: NDArray[np.int64]) -> str:
+    """Return a digest of rows of a draw, by their numbers in this order."""
+    # The draw's digest covers an independent test draw, whose rows are numbered from 0 in every draw.
+    return hashlib.sha256(dataset.digest.encode() + np.ascontiguousarray(index).tobytes()).hexdigest()[:16]
 
 
 @cache

@@ -16,7 +16,7 @@ from lossbench.errors import UserError
 from lossbench.inference.importance import Explained, explain
 from lossbench.inference.predictor import Predictor
 from lossbench.inference.rebuild import rebuild
-from lossbench.runs.description import rows_tags
+from lossbench.runs.description import rows_digest, rows_tags
 from lossbench.tracking.models import ChosenRun, read_model
 from lossbench.tracking.schema import SELECTED_BY, digest_tag, name_of
 
@@ -73,8 +73,9 @@ def draw_held_out(
             raise UserError(f"data is a lossbench.data.source.Source, got {type(source).__name__}")
         dataset, draw = source.prepare(), source.draw()
     split, rows = ("test", dataset.test) if dataset.test is not None else ("val", dataset.val)
-    before, now = tags.get(digest_tag(split)), rows_tags(dataset)[digest_tag(split)]
-    if before != now:
+    # Older runs hold the digest of the rows in their order.
+    digests = {rows_tags(dataset)[digest_tag(split)], rows_digest(dataset, rows.index)}
+    if tags.get(digest_tag(split)) not in digests:
         raise UserError(f"the data of {dataset.name!r} is no longer what the run was made from: name a table")
     x = draw.test[0] if split == "test" and draw.test is not None else draw.x
     if not isinstance(x, pd.DataFrame):

@@ -84,7 +84,7 @@ def test_every_section_is_there(made: Report) -> None:
     text = page.text
     for expected in (
         "Which loss wins?",
-        "focal won: test/auroc 0.7",
+        "Train with focal: all 2 others are worse (95%).",
         "Leaderboard by test/auroc (higher is better)",
         "sign-flip test, n = 12 seeds",
         "Metrics on rings",

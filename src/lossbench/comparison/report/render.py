@@ -120,10 +120,21 @@ def remarks(board: Leaderboard) -> list[str]:
     table, lines = board.table, []
     if board.baseline is not None and board.paired_by:
         over = ", ".join(board.paired_by)
-        lines.append(f"difference: mean paired difference to {board.baseline} over the same {over}")
+        lines.append(f"difference: of the effects, to {board.baseline}, paired over the same {over}")
     if (table["unmatched"] > 0).any():
         lines.append(
             "unmatched: values of either whose partner failed, is missing or not defined; left out of the pairs"
+        )
+    if table["small"].any():
+        lines.append("(small): better or worse, but by less than matters")
+    withheld = table[table["withheld"] != ""]
+    if len(withheld):
+        reasons = ", ".join(dict.fromkeys(withheld["withheld"]))
+        lines.append(f"not called equivalent, though within the region: {', '.join(withheld['objective'])} ({reasons})")
+    if (table["collapses"] > 0).any():
+        lines.append(
+            "collapses: runs far worse than the objective's median, or without a value, and the largest share of them "
+            "that these runs cannot rule out (95%)"
         )
     if (table["undefined"] > 0).any():
         lines.append("undefined: finished runs whose metric is not defined; they are not in the mean")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
+from typing import Any
 
 import pandas as pd
 from rich.cells import cell_len
@@ -11,7 +13,7 @@ from lossbench.comparison.leaderboard import Leaderboard
 
 MISSING = "–"
 # How a dataset's own verdict stands behind its mean.
-MARKS = {"better": "+", "worse": "-", "equivalent": "=", "not separable": " "}
+MARKS = {"better": "+", "worse": "-", "equivalent": "="}
 
 GAP = 2
 
@@ -30,7 +32,7 @@ def cells(board: Leaderboard) -> Cells:
     if table["half"].notna().any():
         cells["+-95%"] = [number(value) for value in table["half"]]
     if compared:
-        cells["verdict"] = [verdict or "" for verdict in table["verdict"]]
+        cells["verdict"] = [_word(row) for row in table.to_dict("records")]
         cells["difference"] = [number(value, sign=True) for value in table["difference"]]
     if table["mean_rank"].notna().any():
         cells["mean rank"] = [MISSING if math.isnan(rank) else f"{rank:.3g}" for rank in table["mean_rank"]]
@@ -40,7 +42,8 @@ def cells(board: Leaderboard) -> Cells:
         if (table[count] > 0).any():
             cells[count] = [str(n) if n else "" for n in table[count]]
     if objectives.sum() > 1:
-        cells["won"] = ["yes" if won else "" for won in table["won"]]
+        cells["may be best"] = ["yes" if may else "" for may in table["may_be_best"]]
+        cells["costs at most"] = [_regret(most) for most in table["regret"]]
     if compared:
         cells["p"] = [p_value(value) for value in table["p"]]
         cells["interval"] = [interval(low, high) for low, high in zip(table["low"], table["high"], strict=True)]
@@ -55,12 +58,22 @@ def cells(board: Leaderboard) -> Cells:
     if (table["unmatched"] > 0).any():
         cells["unmatched"] = [str(n) if n else "" for n in table["unmatched"]]
     cells["best"] = [number(value) for value in table["best"]]
-    cells["iqm"] = [number(value) for value in table["iqm"]]
-    if compared:
-        cells["improves"] = [MISSING if math.isnan(value) else f"{value:.0%}" for value in table["improves"]]
-    if table["bca_low"].notna().any():
-        cells["BCa"] = [interval(low, high) for low, high in zip(table["bca_low"], table["bca_high"], strict=True)]
+    cells["worst"] = [number(value) for value in table["worst"]]
+    if (table["collapses"] > 0).any():
+        cells["collapses"] = [_collapses(row) for row in table.to_dict("records")]
     return cells
+
+
+def _word(row: dict[Hashable, Any]) -> str:
+    return f"{row['verdict'] or ''}{' (small)' if row['small'] else ''}"
+
+
+def _regret(most: float) -> str:
+    return MISSING if math.isnan(most) or math.isinf(most) else number(most)
+
+
+def _collapses(row: dict[Hashable, Any]) -> str:
+    return f"{row['collapses']}, at most {row['collapses_at_most']:.0%}" if row["collapses"] else ""
 
 
 def others(board: Leaderboard) -> Cells:
@@ -117,7 +130,16 @@ def number(value: float, sign: bool = False) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    return MISSING if math.isnan(low) else f"{number(low, sign=True)} {number(high, sign=True)}"
+    """Return the ends of an interval; one without an end on one side is open there.
+
+    >>> interval(-0.1, 0.2), interval(float("-inf"), -0.1), interval(float("-inf"), float("inf"))
+    ('-0.1000 +0.2000', 'below -0.1000', '–')
+    """
+    if math.isnan(low) or (math.isinf(low) and math.isinf(high)):
+        return MISSING
+    if math.isinf(low):
+        return f"below {number(high, sign=True)}"
+    return f"above {number(low, sign=True)}" if math.isinf(high) else f"{number(low, True)} {number(high, True)}"
 
 
 def p_value(value: float) -> str:

@@ -9,7 +9,7 @@ from lossbench.comparison.report.figures.picture import ROWS, Picture, choose, n
 
 
 def draw(evidence: Evidence) -> Picture | None:
-    """Draw mean ranks over datasets with bars over those that Wilcoxon's test, Holm over all pairs, cannot separate.
+    """Draw mean ranks over datasets with bars over those that the sign-flip test, Holm over all pairs, cannot separate.
 
     One value per family of datasets. Without bars where there are too few for any pair to be separated; nothing for one
     family or fewer than three objectives that have values on all of them.
@@ -41,6 +41,6 @@ def draw(evidence: Evidence) -> Picture | None:
         f"{order[0]} has the best mean rank, {number(mean[order[0]])} of {width}, {order[-1]} the last, "
         f"{number(mean[order[-1]])}. {cliques.sentence()}" + say_which(evidence.table, order, evidence.baseline),
         f"Ticks are {evidence.leaderboard.units}, a dot the mean rank. A bar at the right joins objectives that "
-        "Wilcoxon's signed-rank test, one value for each and Holm over all pairs, cannot separate.",
+        "the sign-flip test of their differences, Holm over all pairs, cannot separate.",
         figure,
     )

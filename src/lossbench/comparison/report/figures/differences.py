@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lossbench.comparison.pairs import LABEL, differences, values
@@ -9,11 +10,11 @@ from lossbench.comparison.report.evidence import Evidence
 from lossbench.comparison.report.figures import style
 from lossbench.comparison.report.figures.picture import ROWS, Picture, choose, number, say_which
 
-COLORS = {"better": style.SERIES[2], "worse": style.ORANGE, "equivalent": style.BLUE, "not separable": style.MUTED}
+COLORS = {"better": style.SERIES[2], "worse": style.ORANGE, "equivalent": style.BLUE, "undecided": style.MUTED}
 
 
 def draw(evidence: Evidence) -> Picture | None:
-    """Draw the paired differences to the baseline, their means and the deciding test's intervals, over the ROPE.
+    """Draw the paired differences to the baseline, their effects and the intervals that decide.
 
     Nothing where there is no baseline, or none of the others has two pairs.
     """
@@ -27,7 +28,7 @@ def draw(evidence: Evidence) -> Picture | None:
     axes = figure.subplots()
     rope = evidence.leaderboard.rope
     if rope:
-        axes.axvspan(-rope, rope, color=style.GRIDLINE, alpha=0.7, linewidth=0, label=f"equivalent, ±{rope:g}")
+        axes.axvspan(-rope, rope, color=style.GRIDLINE, alpha=0.7, linewidth=0, label=f"equivalent, ±{rope:.2g}")
     axes.axvline(0, color=style.INK, linewidth=1)
     rows = compared.set_index("objective", drop=False).loc[names]
     drawn = set()
@@ -38,7 +39,8 @@ def draw(evidence: Evidence) -> Picture | None:
         color = COLORS.get(verdict, style.MUTED)
         label = verdict if verdict not in drawn else None
         drawn.add(verdict)
-        axes.plot([row["low"], row["high"]], [index, index], color=color, linewidth=2, solid_capstyle="butt")
+        if math.isfinite(row["low"]) and math.isfinite(row["high"]):
+            axes.plot([row["low"], row["high"]], [index, index], color=color, linewidth=2, solid_capstyle="butt")
         axes.plot(row["difference"], index, _marker(verdict), color=color, markersize=6, label=label, linestyle="")
     style.rows(
         axes, names, f"{style.short(evidence.metric)} minus that of {style.short(base)} ({evidence.better} is better)"
@@ -50,7 +52,7 @@ def draw(evidence: Evidence) -> Picture | None:
         f"Paired differences to {base}",
         _message(rows.to_dict("records"), base, rope) + say_which(compared, names, base),
         "A tick is one pair of runs: the same seed, data, split, initial weights and batch order under both. Bars are "
-        "the deciding test's 95% intervals, each for its row alone; the verdict also corrects for the number of rows.",
+        "95% intervals that all hold at once, from which the words follow.",
         figure,
     )
 
@@ -69,9 +71,10 @@ def _message(rows: list[dict[Any, Any]], base: str, rope: float | None) -> str:
     text += f" {highest['objective']} differs by {_difference(highest)}"
     if lowest is not highest:
         text += f", {lowest['objective']} by {_difference(lowest)}"
-    return f"{text}." + (f" Within ±{rope:g} counts as equivalent." if rope else "")
+    return f"{text}." + (f" Within ±{rope:.2g} counts as equivalent." if rope else "")
 
 
 def _difference(row: dict[Any, Any]) -> str:
-    interval = "" if row["low"] != row["low"] else f" ({number(row['low'], True)} to {number(row['high'], True)})"
+    known = math.isfinite(row["low"]) and math.isfinite(row["high"])
+    interval = f" ({number(row['low'], True)} to {number(row['high'], True)})" if known else ""
     return f"{number(row['difference'], True)}{interval}"
