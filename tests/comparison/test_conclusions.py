@@ -37,7 +37,7 @@ def test_a_winner(runs: Table) -> None:
     )
     assert board.conclusions == (
         "Train with focal: all 3 others are worse (95%).",
-        "Compared with cross_entropy: better focal; worse mse; equivalent brier.",
+        "Compared with cross_entropy: better: focal; worse: mse; equivalent: brier.",
     )
     assert words(board) == {"focal": "better", "brier": "equivalent", "cross_entropy": "baseline", "mse": "worse"}
     assert board.table.loc[board.table["may_be_best"], "objective"].tolist() == ["focal"]
@@ -47,12 +47,12 @@ def test_what_is_unsure_and_what_would_settle_it(runs: Table) -> None:
     board = build_leaderboard(sweep(runs, 12, 0.002, cross_entropy=0, focal=0.03, ldam=0.0290), "test/auroc")
     do, unsure, against = board.conclusions
     assert do.startswith("Train with ldam. None of the other 2 is better by more than 0.0")
-    assert do.endswith("test/auroc (95%); not the best: cross_entropy.")
+    assert do.endswith("test/auroc (95%); cross_entropy is not the best.")
     assert unsure == "The best is among 2 (95%): ldam, focal."
-    assert against == "Compared with cross_entropy: better ldam, focal."
+    assert against == "Compared with cross_entropy: better: ldam, focal."
     board = build_leaderboard(sweep(runs, 12, 0.01, cross_entropy=0, focal=0.001), "test/auroc")
     assert board.conclusions[1] == "Any of the 2 may be the best."
-    assert board.conclusions[-1].startswith("With 12 seeds differences of 0.01")
+    assert board.conclusions[-1].startswith("With 12 seeds, differences of 0.01")
     assert "matters: repeat the command with 'seed=range(" in board.conclusions[-1]
 
 

@@ -166,9 +166,9 @@ def test_labels_differ_where_objectives_do_and_only_there(sweep: list[dict[str, 
 
 
 def test_runs_have_seed_fold_and_objective() -> None:
-    assert run_name(config(seed=3), "focal · l2") == "s3 · focal · l2"
-    assert run_name(config(seed=0, data__fold=2), "focal") == "s0 f2 · focal"
-    assert run_name(config(seed=0, data__fold=0), "focal") == "s0 f0 · focal"
+    assert run_name(3, None, "focal · l2") == "s3 · focal · l2"
+    assert run_name(0, 2, "focal") == "s0 f2 · focal"
+    assert run_name(0, 0, "focal") == "s0 f0 · focal"
 
 
 def test_sweeps_are_named_by_what_varies() -> None:

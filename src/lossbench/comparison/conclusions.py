@@ -74,7 +74,7 @@ def _what_to_do(judgement: Judgement, metric: str) -> str:
     left = [label for label in judgement.order if label in best.excluded_by]
     if len(left) == others:
         return f"Train with {chosen}: {'the other is' if others == 1 else f'all {others} others are'} worse (95%)."
-    worse = f"; not the best: {_names(left)}" if left else ""
+    worse = f"; {_names(left)} {'is' if len(left) == 1 else 'are'} not the best" if left else ""
     none = (
         f"{_names([label for label in judgement.order if label != chosen])} is not"
         if others == 1
@@ -117,7 +117,7 @@ def _unsure(judgement: Judgement) -> list[str]:
         return lines
     said = [(label, judgement.statements[label]) for label in judgement.order if label != judgement.baseline]
     parts = [
-        f"{word} {_names([_named(label, one) for label, one in said if one.word == word])}"
+        f"{word}: {_names([_named(label, one) for label, one in said if one.word == word])}"
         for word in ("better", "worse", "equivalent", "identical so far", "undecided")
         if any(one.word == word for _, one in said)
     ]
@@ -143,12 +143,10 @@ def _would_settle(judgement: Judgement, metric: str) -> list[str]:
         return []
     if not half:
         now = judgement.visible(low)
-        return [f"With {low} {units} differences of {now:.2g} {metric} are seen."] if math.isfinite(now) else []
+        return [f"With {low} {units}, differences of {now:.2g} {metric} show."] if math.isfinite(now) else []
     needed = judgement.seeds_to_see(half)
     now = judgement.visible(low)
-    seen = f"With {low} {units} " + (
-        f"differences of {now:.2g} are seen" if math.isfinite(now) else "no difference is seen"
-    )
+    seen = f"With {low} {units}, " + (f"differences of {now:.2g} show" if math.isfinite(now) else "no difference shows")
     if needed <= low:
         return []
     if math.isinf(needed) or needed > _MANY:
