@@ -97,17 +97,21 @@ def test_one_job_or_one_process_is_left_to_the_command() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="a server elsewhere ends when it has imported everything")
 def test_a_refused_command_leaves_no_server_behind(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "lossbench", "-m", "loss=nothing", "hydra.launcher.processes=2"]
-    command = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True)
+    wanted = 3 if available() > 1 else 1  # the server and its tracker beside the command
     most = 0
-    while command.poll() is None:
-        most = max(most, len(alive_in_group(command.pid)))
-        time.sleep(0.01)
-    assert command.returncode == 2
-    assert most == (3 if available() > 1 else 1)  # the server and its tracker beside the command
-    until = time.monotonic() + 1  # it would import for longer
-    while alive_in_group(command.pid):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    for _ in range(5):  # a busy machine may not let us look while the server is there
+        command = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True)
+        while command.poll() is None:
+            most = max(most, len(alive_in_group(command.pid)))
+            time.sleep(0.01)
+        assert command.returncode == 2
+        until = time.monotonic() + 1  # it would import for longer
+        while alive_in_group(command.pid):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        if most == wanted:
+            return
+    pytest.fail(f"saw {most} processes at most, not {wanted}")
 
 
 @pytest.mark.parametrize(
