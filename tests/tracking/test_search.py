@@ -37,6 +37,7 @@ def test_runs_of_others_count_as_jobs(store: Store) -> None:
     assert read_run(store, foreign.info.run_id).role == Role.RUN
 
 
+@pytest.mark.usefixtures("by_public_api")
 def test_all_pages_are_read_oldest_first_and_all_clauses_hold(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_PAGE", 2)
     ids = [start(store, f"{number}", tags={Tag.FOLD: number % 2}).id for number in range(5)]

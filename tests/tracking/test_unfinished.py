@@ -12,6 +12,7 @@ from lossbench.tracking.store.open import Store
 from lossbench.tracking.unfinished import supersede_doubles
 
 
+@pytest.mark.usefixtures("by_public_api")  # whose pages are cut by offset
 def test_every_double_goes_though_many_are_deleted_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is deleted while pages are read moves the next page: runs of it would be passed over."""
     monkeypatch.setattr(search, "_PAGE", 2)
