@@ -75,7 +75,7 @@ class Selection:
         self.stopped: NDArray[np.bool_] = np.zeros(replicates, dtype=bool)
         self._best = np.full(replicates, -np.inf)
         self._log_loss = np.full(replicates, np.inf)
-        self._reference = np.full(replicates, -np.inf)
+        self._best_for_patience = np.full(replicates, -np.inf)
         self._waited = np.zeros(replicates, dtype=np.int64)
 
     def update(self, epoch: int, values: Any, log_losses: Any) -> NDArray[np.bool_]:
@@ -92,7 +92,7 @@ class Selection:
         with np.errstate(invalid="ignore"):
             better = value > self._best + TIE
             tie = (np.abs(value - self._best) <= TIE) & (log_loss < self._log_loss - TIE)
-            improved = value > self._reference + self.rule.min_delta
+            improved = value > self._best_for_patience + self.rule.min_delta
         chosen = running & (first | better | tie)
         self.epoch[chosen] = epoch
         # A tie may be won by a value 1e-12 lower: keep the higher one, or ties could walk downhill.
@@ -101,7 +101,7 @@ class Selection:
         self._log_loss[chosen] = np.where(np.isnan(log_loss), np.inf, log_loss)[chosen]
 
         improved &= running
-        self._reference[improved] = value[improved]
+        self._best_for_patience[improved] = value[improved]
         self._waited[running] += 1
         self._waited[improved] = 0
         self.stopped = self._out_of_patience()
@@ -129,6 +129,6 @@ _STATE = {
     "epoch": "epoch",
     "best": "_best",
     "log_loss": "_log_loss",
-    "reference": "_reference",
+    "reference": "_best_for_patience",
     "waited": "_waited",
 }
