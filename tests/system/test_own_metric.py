@@ -73,8 +73,10 @@ def test_compare_knows_which_way_it_is_better_and_its_region(compare: Callable[.
     rows = json.loads(compare("--metric", "test/hamming", "--format", "json"))
     means = [row["mean"] for row in rows if row["role"] == "objective"]
     assert means == sorted(means)
-    assert "equivalent: within +-0.4" in compare("--metric", "test/kappa")
-    assert "equivalent: within +-0.01" in compare("--metric", "test/kappa", "--rope", "0.01")
+    assert "differences below 0.4 test/kappa, as asked for, count as equal" in compare("--metric", "test/kappa")
+    assert "differences below 0.01 test/kappa, as asked for, count as equal" in compare(
+        "--metric", "test/kappa", "--rope", "0.01"
+    )
 
 
 def test_the_report_shows_it_with_the_best_in_bold(compare: Callable[..., str], tmp_path: Path) -> None:
@@ -94,4 +96,5 @@ def test_what_a_sweep_was_told_holds_for_its_metric_alone(tmp_path: Path, capsys
     assert dispatch(["compare", "last", "--mlruns", str(mlruns), "--metric", "test/auroc"]) == 0
     out = capsys.readouterr().out
     assert "test/auroc (higher is better)" in out
-    assert "equivalent: within +-0.005" in out
+    assert "count as equal" in out
+    assert "as asked for" not in out

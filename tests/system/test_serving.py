@@ -233,11 +233,11 @@ def test_a_run_whose_validation_rows_were_easy_is_no_better(
         }
     )
     monkeypatch.setattr(read, "runs", lambda *_, **__: frame)
-    monkeypatch.setattr("lossbench.runs.find.of_run", lambda _, run_id, reason: (run_id, reason))
-    run_id, reason = best_of(project.store, "last")
-    assert run_id == expected
-    assert "focal, by its mean val/auroc of 0.8000 over 3 runs" in reason
-    assert why in reason
+    monkeypatch.setattr("lossbench.runs.find.read_run", lambda _, run_id: run_id)
+    chosen = best_of(project.store, "last")
+    assert chosen.run == expected
+    assert "focal, by its mean val/auroc of 0.8000 over 3 runs" in chosen.reason
+    assert why in chosen.reason
 
 
 def test_a_run_is_explained_on_its_test_rows_or_a_file(lossbench: Command, project: Project, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from lossbench.comparison.judging import COLUMNS, Judgement, References, judge
 from lossbench.comparison.notes import describe_pairing, write_notes
 from lossbench.comparison.pairs import DEFAULT_BASELINE, LABEL, baseline_of, finished, jobs_of, labelled, metric_column
 from lossbench.comparison.rows import objective_rows, reference_rows, with_means, with_references
-from lossbench.evaluation.catalogue import AddedMetric, Direction, direction_of, rope_of
+from lossbench.evaluation.catalogue import AddedMetric, Direction, direction_of, facts_of, rope_of
 
 
 @dataclass(frozen=True, eq=False)  # tables have no truth value
@@ -131,7 +131,10 @@ def build_leaderboard(
     [['focal', 0.625, 2, 0, 0.25, 1, 'undecided'], ['cross_entropy', 0.375, 1, 1, 0.0, 1, 'baseline']]
     """
     way, usual = direction_of(metric, better, added), rope_of(metric, None, added)
-    given = None if rope is None else rope_of(metric, rope, added)
+    facts = facts_of(metric, added or {})
+    # A region that stands in the YAML of a person's own metric is asked for as much as one on the command line.
+    asked = facts.rope if rope is None and isinstance(facts, AddedMetric) else rope
+    given = None if asked is None else rope_of(metric, asked, added)
     column = metric_column(runs, metric)
     frame = labelled(runs, by)
     labels = list(dict.fromkeys(jobs_of(frame)[LABEL]))
