@@ -18,6 +18,7 @@ QUICK: dict[str, tuple[str, ...]] = {
     "test_walls.py": (),
     "test_words.py": (),
     "test_house.py": (),
+    "test_quick.py": (),
     "config/test_fingerprints.py": (),
     "data/test_order.py": (),
     "data/test_splits.py": (),
