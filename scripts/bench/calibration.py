@@ -102,7 +102,7 @@ def bounds_of(drawn: Drawn, kind: str) -> Bounds:
 def check(drawn: Drawn, kind: str, region: float = REGION, alpha: float = 0.05) -> Wrong:
     """Make all statements about a sweep and compare them with the truth."""
     bounds = bounds_of(drawn, kind)
-    effects = bounds.effects  # type: ignore[attr-defined]
+    effects = bounds.effects
     words = compare_with_baseline(effects, bounds, label(0), higher_is_better=True, region=region, alpha=alpha)
     best = find_best(effects, bounds, higher_is_better=True, alpha=alpha)
     truth = {label(k): value for k, value in enumerate(drawn.truth)}

@@ -44,8 +44,8 @@ class PairedBounds:
     test is exact for the latter, the order is that of the former: so a p is the larger of both, and an interval reaches
     from the one to the other. That costs power where cells are missing, and nothing where none is.
 
-    Whatever the test, nothing is said of n differences where 2^-n is above the tail: below that floor a sign-flip test
-    cannot decide, and the corrected t-test is held to it, lest four splits decide.
+    No bound is finite for n differences if 2^-n is above the tail: a sign-flip test cannot decide with so few. The
+    corrected t-test is held to the same floor, so that four splits decide nothing.
     """
 
     effects: Effects

@@ -115,11 +115,11 @@ def _unsure(judgement: Judgement) -> list[str]:
         lines.append(f"Any of the {len(members)} may be the best.")
     if judgement.baseline is None:
         return lines
-    said = [(label, judgement.statements[label]) for label in judgement.order if label != judgement.baseline]
+    compared = [(label, judgement.statements[label]) for label in judgement.order if label != judgement.baseline]
     parts = [
-        f"{word}: {_names([_named(label, one) for label, one in said if one.word == word])}"
+        f"{word}: {_names([_named(label, one) for label, one in compared if one.word == word])}"
         for word in ("better", "worse", "equivalent", "identical so far", "undecided")
-        if any(one.word == word for _, one in said)
+        if any(one.word == word for _, one in compared)
     ]
     lines.append(f"Compared with {judgement.baseline}: {'; '.join(parts)}.")
     return lines
